@@ -1,0 +1,1 @@
+"""Ingest: encoders' protocols on one side, `media.model.Packet` on the other."""

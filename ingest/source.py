@@ -1,0 +1,76 @@
+"""The seam between an encoder's protocol and the rest of the server.
+
+A protocol server authorises a key, opens a `Publication`, announces formats, pushes packets.
+`vitrina.app` supplies the implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from media.model import Kind, Packet, TrackFormat
+
+
+class KeyRefused(Exception):
+    """The stream key is unknown, disabled or not allowed from here."""
+
+
+class Publication(Protocol):
+    """One encoder's run on a stream, from `open` to `close`. All calls on the event loop."""
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream, safe to log (never the key)."""
+
+    def set_format(self, track: int, track_format: TrackFormat) -> None:
+        """Announce or change a track's parameters; effective at the next key frame.
+
+        Raises `media.model.FormatRefused`: the ingest closes the connection with that text.
+        """
+
+    def drop_track(self, track: int, kind: Kind) -> None:
+        """The encoder ended this track (E-RTMP SequenceEnd)."""
+
+    def push(self, packet: Packet) -> None:
+        """Hand over one access unit in source time; never blocks."""
+
+    def close(self, reason: str) -> None:
+        """The encoder left. Idempotent. `reason`: `bye`, `timeout`, `error`, `takeover`."""
+
+
+class PublishGate(Protocol):
+    """Decides who may publish what."""
+
+    async def authorize(self, key: str) -> str:
+        """Return the stream that `key` may publish; raise `KeyRefused`."""
+
+    def open(
+        self,
+        stream: str,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        on_takeover: Callable[[], None],
+    ) -> Publication:
+        """Start a run; a run in progress on the stream is taken over at once.
+
+        `wrap_ticks`: modulus of the encoder's clock in 90 kHz ticks (RTMP: 2**32 * 90).
+        `on_takeover` is called when a newer publisher replaces this one: close the connection.
+        """
+
+
+class IngestMeter(Protocol):
+    """What ingest reports; `vitrina.telemetry` turns it into metrics. Never raises."""
+
+    def connection_opened(self, protocol: str) -> None:
+        """A connection was accepted."""
+
+    def connection_closed(self, protocol: str, reason: str) -> None:
+        """It ended; `reason` is one of the protocol server's fixed words."""
+
+    def rejected(self, protocol: str, reason: str) -> None:
+        """It was refused or cut for the peer's fault; `reason` is a fixed word."""
+
+    def bytes_in(self, protocol: str, size: int) -> None:
+        """Bytes read from the network."""
