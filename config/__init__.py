@@ -1,0 +1,1 @@
+"""Configuration: one strict model, read from TOML, environment and command line."""

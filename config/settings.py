@@ -1,0 +1,188 @@
+"""Every setting of the server, with its default, unit and bounds.
+
+This module is the reference: `vitrina serve` accepts exactly these keys, from a TOML file,
+`VITRINA_SECTION__KEY` and `--set section.key=value`. Reading them is `config.load`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  # pydantic resolves it at run time
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Section(BaseModel):
+    """A configuration section: unknown keys are errors, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpSettings(Section):
+    """Where viewers, producers and monitoring connect."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # a server's default; `demo` binds to loopback
+    port: int = Field(8080, ge=0, le=65535)
+    """0 picks a free port and logs it."""
+    public_url: str | None = None
+    """Base URL as viewers see it, when a proxy stands in front."""
+    cors_origins: tuple[str, ...] = ("*",)
+    """Origins that may read media, cues and state; the producer API is never cross-origin."""
+
+
+class RtmpSettings(Section):
+    """The RTMP listener."""
+
+    enabled: bool = True
+    host: str = "0.0.0.0"  # noqa: S104
+    port: int = Field(1935, ge=0, le=65535)
+    handshake_timeout_s: float = Field(5.0, gt=0, le=60)
+    idle_timeout_s: float = Field(20.0, gt=0, le=600)
+    ping_interval_s: float = Field(10.0, gt=0, le=300)
+    max_message_bytes: int = Field(16 * 2**20, ge=65536, le=64 * 2**20)
+    max_partial_bytes: int = Field(24 * 2**20, ge=65536)
+    """Sum of unfinished messages of one connection."""
+    max_chunk_streams: int = Field(64, ge=8, le=65536)
+    max_connections: int = Field(256, ge=1)
+    max_connections_per_address: int = Field(64, ge=1)
+
+
+class WhipSettings(Section):
+    """Reserved: WebRTC push is not in this version."""
+
+
+class HlsSettings(Section):
+    """Segmenting and playlists (draft-pantos-hls-rfc8216bis)."""
+
+    segment_ms: int = Field(2000, ge=1000, le=10000)
+    """Segment length and IDR grid; TARGETDURATION is this, rounded to seconds."""
+    part_target_ms: int = Field(340, ge=100, le=2000)
+    """PART-TARGET: 10 frames at 30 fps and 15 AAC frames fit, with 1 ms of RTMP jitter."""
+    part_hold_back: float = Field(3.0, ge=2.0, le=10.0)
+    """PART-HOLD-BACK as a multiple of PART-TARGET; the draft recommends 3."""
+    window_segments: int = Field(12, ge=6, le=10800)
+    """Segments listed in a live playlist."""
+    block_timeout_s: float = Field(6.0, gt=0, le=9)
+    """Longest hold of a blocking request; then 503."""
+
+
+class RungSettings(Section):
+    """One re-encoded rung of the ladder."""
+
+    height: int = Field(ge=144, le=2160)
+    """Lines of a landscape picture; the short side of a portrait one."""
+    bitrate_kbps: int = Field(ge=100, le=50000)
+
+
+class LadderSettings(Section):
+    """What is offered of a stream, and how it is encoded."""
+
+    enabled: bool = True
+    """False: only the source rung, no worker unless the audio needs one."""
+    passthrough: bool = True
+    """Offer the encoder's own video as `source`."""
+    rungs: tuple[RungSettings, ...] = (
+        RungSettings(height=720, bitrate_kbps=2800),
+        RungSettings(height=480, bitrate_kbps=1200),
+        RungSettings(height=360, bitrate_kbps=700),
+    )
+    audio_kbps: int = Field(128, ge=32, le=512)
+    encoder: str = "libx264"
+    """FFmpeg encoder name, e.g. `h264_nvenc`."""
+    preset: str = "veryfast"
+    preset_source: str = "superfast"
+    """Preset of a re-encoded picture above 720 lines."""
+    max_frame_rate: int = Field(60, ge=10, le=120)
+    nice: int = Field(5, ge=0, le=19)
+
+
+class StreamSettings(Section):
+    """A stream that exists by configuration; more come by API or `vitrina streams add`."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    key: SecretStr | None = None
+
+
+class StreamsSettings(Section):
+    """Streams and their life cycle."""
+
+    grace_s: float = Field(30.0, ge=0, le=600)
+    """How long a stream waits for its encoder before it ends."""
+    list: tuple[StreamSettings, ...] = ()
+
+
+class AuthSettings(Section):
+    """API tokens beside those in the database."""
+
+    admin_token: SecretStr | None = None
+    producer_token: SecretStr | None = None
+
+
+class StorageSettings(Section):
+    """Files of the server."""
+
+    data_dir: Path | None = None
+    """Default: `$VITRINA_DATA_DIR`, else `./data`."""
+
+
+class DatabaseSettings(Section):
+    """Cue log, streams, tokens and catalogue."""
+
+    url: SecretStr | None = None
+    """SQLAlchemy URL; default: SQLite at `DATA_DIR/vitrina.sqlite3`."""
+
+
+class CuesSettings(Section):
+    """Limits of the cue log."""
+
+    max_live: int = Field(20, ge=1, le=200)
+    writes_per_second: float = Field(5.0, gt=0)
+    """Sustained cue writes per stream; a burst of four times this is allowed."""
+    max_ahead_s: float = Field(86400.0, gt=0)
+
+
+class LogSettings(Section):
+    """Logging to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class TelemetrySettings(Section):
+    """The metrics endpoint."""
+
+    enabled: bool = True
+
+
+class LimitsSettings(Section):
+    """Bounds on what an encoder or a viewer may cost."""
+
+    max_width: int = Field(4096, ge=320, le=16384)
+    max_height: int = Field(4096, ge=240, le=16384)
+    max_pixels: int = Field(4096 * 2304, ge=76800)
+    max_frame_rate: int = Field(120, ge=10)
+    max_streams: int = Field(64, ge=1)
+    max_http_connections: int = Field(10000, ge=10)
+    max_body_bytes: int = Field(256 * 1024, ge=1024)
+    max_waiters: int = Field(20000, ge=10)
+    """Blocking requests held at once, over all streams."""
+    max_event_streams: int = Field(5000, ge=1)
+    """Server-sent event connections at once."""
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    http: HttpSettings = HttpSettings()
+    rtmp: RtmpSettings = RtmpSettings()
+    whip: WhipSettings = WhipSettings()
+    hls: HlsSettings = HlsSettings()
+    ladder: LadderSettings = LadderSettings()
+    streams: StreamsSettings = StreamsSettings()
+    auth: AuthSettings = AuthSettings()
+    storage: StorageSettings = StorageSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    cues: CuesSettings = CuesSettings()
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    limits: LimitsSettings = LimitsSettings()
