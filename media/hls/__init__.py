@@ -1,0 +1,1 @@
+"""HLS: from coded access units to playlists and ready-made bytes."""
