@@ -71,7 +71,7 @@ class TimedMetadata(Protocol):
         """
 
     def rendered(self, rendition: str, revision: int) -> None:
-        """A playlist of `rendition` holding the date ranges of `revision` became servable."""
+        """Hear that a playlist of `rendition` with the tags of `revision` became servable."""
 
 
 class NoMetadata:
