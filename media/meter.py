@@ -12,7 +12,7 @@ class MediaMeter(Protocol):
         """`frames` access units of `kind`, `size` bytes in all, entered the stream."""
 
     def repaired(self, stream: str, reason: str, count: int = 1) -> None:
-        """The timeline repaired source timestamps for `reason`."""
+        """Count source timestamps repaired for `reason`."""
 
     def keyframe_interval(self, stream: str, seconds: float) -> None:
         """Time between the last two key frames of the source video."""
@@ -23,35 +23,38 @@ class MediaMeter(Protocol):
     def part_published(
         self, stream: str, rendition: str, jitter_s: float, latencies_s: list[float]
     ) -> None:
-        """A part became servable.
+        """Note a part that became servable.
 
         `jitter_s`: deviation of the publish interval from the previous part's duration;
         `latencies_s`: for each access unit in the part, arrival to servable.
         """
 
     def gap(self, stream: str, rendition: str) -> None:
-        """A segment was listed as EXT-X-GAP."""
+        """Count a segment listed as EXT-X-GAP."""
 
     def discontinuity(self, stream: str) -> None:
         """EXT-X-DISCONTINUITY was placed in every rendition."""
 
     def playlist_held(self, seconds: float) -> None:
-        """A blocking playlist or part request waited this long."""
+        """Note how long a blocking playlist or part request waited."""
 
     def rung(
         self, stream: str, rung: str, *, frames: int, speed: float, queue_age_s: float
     ) -> None:
-        """A report of one rung's encoder: frames since the last report, ratio of media
-        time to busy time, and age of the oldest frame waiting for it."""
+        """Report one rung's encoder.
+
+        Frames since the last report, ratio of media time to busy time, and age of the oldest
+        frame waiting for it.
+        """
 
     def worker_restarted(self, stream: str, reason: str) -> None:
-        """The transcode worker was started again because of `reason`."""
+        """Count a new start of the transcode worker because of `reason`."""
 
     def pressure(self, stream: str, step: int) -> None:
-        """The ladder is at this step of its pressure rule; 0 is full quality."""
+        """Set the step of the ladder's pressure rule; 0 is full quality."""
 
     def forget(self, stream: str) -> None:
-        """The stream is gone: drop its series."""
+        """Drop the series of a stream that is gone."""
 
 
 class NoMeter:

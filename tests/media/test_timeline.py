@@ -1,0 +1,194 @@
+"""The timeline: any input yields rising decoding times and audio that stays with video."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.clock import START_TICKS, ShowClock
+from media.model import Codec, Packet
+from media.timeline import Repair, Timeline
+
+pytestmark = pytest.mark.unit
+
+WRAP = 2**32 * 90
+MS = 90
+CLOCK = ShowClock.anchored(utc_ms=1_790_000_000_000, now_ns=0)
+
+
+def ns(ms: float) -> int:
+    return int(ms * 1_000_000)
+
+
+def packet(
+    codec: Codec, dts_ms: float, at_ms: float, *, cts_ms: int = 0, key: bool = True
+) -> Packet:
+    dts = round(dts_ms * MS) % WRAP
+    return Packet(
+        track=0,
+        codec=codec,
+        dts=dts,
+        pts=dts + cts_ms * MS,
+        key=key,
+        payload=b"",
+        arrived_ns=ns(at_ms),
+    )
+
+
+class Run:
+    def __init__(self, *, floor: int = 0, wrap: int = WRAP) -> None:
+        self.repairs: Counter[Repair] = Counter()
+        self.timeline = Timeline(
+            clock=CLOCK, wrap_ticks=wrap, floor=floor, repaired=lambda r: self.repairs.update([r])
+        )
+
+    def video(self, dts_ms: float, at_ms: float, cts_ms: int = 0) -> Packet:
+        return self.timeline.map(packet(Codec.H264, dts_ms, at_ms, cts_ms=cts_ms))
+
+    def audio(self, dts_ms: float, at_ms: float) -> Packet:
+        return self.timeline.map(packet(Codec.AAC, dts_ms, at_ms))
+
+
+def test_first_packet_lands_where_it_arrived():
+    run = Run()
+    assert run.video(123_456, 500).dts == START_TICKS + 500 * MS
+
+
+def test_steady_stream_is_not_touched():
+    run = Run()
+    out = [run.video(1000 + i * 40, i * 40).dts for i in range(1000)]
+    assert [b - a for a, b in pairwise(out)] == [3600] * 999
+    assert not run.repairs
+
+
+def test_wrap_at_32_bit_milliseconds_is_seamless():
+    run = Run()
+    start = 2**32 - 100
+    out = [run.video((start + i * 40) % 2**32, i * 40).dts for i in range(10)]
+    assert [b - a for a, b in pairwise(out)] == [3600] * 9
+    assert run.repairs == {Repair.WRAP: 1}
+
+
+def test_encoder_without_extended_timestamps_wraps_at_24_bit():
+    run = Run()
+    start = 2**24 - 100
+    out = [run.video((start + i * 40) % 2**24, i * 40).dts for i in range(10)]
+    assert [b - a for a, b in pairwise(out)] == [3600] * 9
+    assert run.repairs == {Repair.WRAP: 1}
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000, 5_000, -1_500])
+def test_jump_keeps_audio_and_video_together(jump_ms: int):
+    run = Run()
+    offset = 5_000_000
+    for i in range(50):
+        run.video(offset + i * 40, i * 40)
+        run.audio(offset + i * 40 + 7, i * 40)
+    for i in range(50, 100):
+        video = run.video(offset + jump_ms + i * 40, i * 40)
+        audio = run.audio(offset + jump_ms + i * 40 + 7, i * 40)
+    assert abs((audio.dts - video.dts) - 7 * MS) <= 2 * MS
+    assert abs(video.dts - CLOCK.now(ns(99 * 40))) <= 100 * MS
+    assert run.repairs == {Repair.JUMP: 2}
+
+
+def test_clock_set_back_by_less_than_the_tolerance_recovers():
+    run = Run()
+    for i in range(50):
+        last = run.video(10_000 + i * 40, i * 40)
+    out = [run.video(10_000 - 500 + i * 40, i * 40) for i in range(50, 100)]
+    assert out[0].dts > last.dts
+    assert [b.dts - a.dts for a, b in pairwise(out[10:])] == [3600] * 39
+    assert run.repairs[Repair.NON_MONOTONIC] == 3
+
+
+def test_network_stall_and_burst_change_nothing():
+    run = Run()
+    for i in range(50):
+        run.video(i * 40, i * 40)
+    out = [run.video(i * 40, 50 * 40 + 5000).dts for i in range(50, 175)]
+    assert [b - a for a, b in pairwise(out)] == [3600] * 124
+    assert not run.repairs
+
+
+def test_hole_in_the_source_is_kept():
+    run = Run()
+    before = run.video(0, 0)
+    after = run.video(10_000, 10_000)
+    assert after.dts - before.dts == 10_000 * MS
+    assert not run.repairs
+
+
+def test_audio_two_seconds_early_stays_two_seconds_early():
+    run = Run()
+    audio = [run.audio(i * 20, i * 20) for i in range(100)]
+    video = run.video(2000, 2000)
+    assert video.dts - audio[0].dts == 2000 * MS
+    assert not run.repairs
+
+
+def test_tracks_on_different_clocks_are_aligned_by_arrival():
+    run = Run()
+    run.video(3_600_000, 0)
+    audio = run.audio(0, 10)
+    assert audio.dts == START_TICKS + 10 * MS
+    assert run.repairs == {Repair.AV_START: 1}
+
+
+def test_new_run_never_lies_before_what_was_published():
+    floor = START_TICKS + 90_000
+    run = Run(floor=floor)
+    assert run.video(0, 100).dts == floor
+    assert run.audio(0, 100).dts == floor
+
+
+def test_composition_times_are_bounded():
+    run = Run()
+    assert run.video(0, 0, cts_ms=80).pts - START_TICKS == 80 * MS
+    below = run.video(40, 40, cts_ms=-40)
+    assert below.pts == below.dts
+    above = run.video(80, 80, cts_ms=60_000)
+    assert above.pts - above.dts == 3000 * MS
+    assert run.repairs == {Repair.COMPOSITION: 2}
+
+
+@pytest.mark.parametrize("ppm", [200, -200, 0])
+def test_drift_over_three_hours_stays_within_100_ms_of_utc(ppm: int):
+    run = Run()
+    worst = 0
+    for i in range(3 * 3600 * 5):
+        at = i * 200.0
+        video = run.video(i * 200 * (1 + ppm / 1e6), at)
+        audio = run.audio(i * 200 * (1 + ppm / 1e6) + 5, at)
+        worst = max(worst, abs(video.dts - CLOCK.now(ns(at))))
+        assert abs(audio.dts - video.dts - 5 * MS) <= 2 * MS
+    assert worst <= 100 * MS
+    assert bool(run.repairs[Repair.DRIFT]) == bool(ppm)
+
+
+step = st.tuples(
+    st.sampled_from([Codec.H264, Codec.AAC]),
+    st.one_of(st.integers(0, 2**32 - 1), st.integers(-50, 200)),
+    st.booleans(),
+    st.integers(-(2**23), 2**23 - 1),
+    st.integers(0, 3000),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(step, max_size=60), st.integers(0, 10**9))
+def test_any_sequence_yields_rising_times(steps: list, floor: int):
+    run = Run(floor=floor)
+    now = source = 0
+    last: dict[Codec, int] = {}
+    for codec, value, relative, cts, passed in steps:
+        now += passed
+        source = (source + value) % 2**32 if relative else value % 2**32
+        out = run.timeline.map(packet(codec, source, now, cts_ms=cts))
+        assert out.dts > last.get(codec, floor - 1)
+        assert 0 <= out.pts - out.dts <= 3000 * MS
+        last[codec] = out.dts
