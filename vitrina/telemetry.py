@@ -1,0 +1,389 @@
+"""Every metric of the server: the only module that imports prometheus_client.
+
+The packages report through Protocols (`media.meter`, `ingest.source`, `overlay.meter`,
+`delivery.meter`, `vitrina.supervise`); `Telemetry` implements them all. All calls come from the
+event loop's thread. Labels are bounded: a stream's series are dropped by `forget`, and a family
+that reaches `MAX_CHILDREN` puts what is new under `other`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from vitrina import __version__
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+MAX_CHILDREN = 4096
+"""Series groups of one family; 64 streams with 6 renditions and 10 reasons fit."""
+LAG_INTERVAL_S = 0.1
+OTHER = "other"
+
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_JITTER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
+_HOLD_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 4.0, 6.0, 9.0)
+_LISTED_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 2.0, 5.0)
+_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class _Family(Generic[M]):
+    """A metric with its children cached by label values: `labels()` costs a lock and a join."""
+
+    __slots__ = ("_children", "_metric", "_per_stream", "_width")
+
+    def __init__(self, metric: M, labels: Sequence[str]) -> None:
+        self._metric: M = metric
+        self._width = len(labels)
+        self._per_stream = labels[:1] == ("stream",)
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def __call__(self, *values: str) -> M:
+        child = self._children.get(values)
+        return child if child is not None else self._make(values)
+
+    def _make(self, values: tuple[str, ...]) -> M:
+        if len(self._children) >= MAX_CHILDREN:
+            values = (OTHER,) * self._width
+            if values in self._children:
+                return self._children[values]
+        child: M = self._metric.labels(*values) if values else self._metric
+        self._children[values] = child
+        return child
+
+    def forget(self, stream: str) -> None:
+        if not self._per_stream:
+            return
+        for values in [known for known in self._children if known[0] == stream]:
+            del self._children[values]
+            self._metric.remove(*values)
+
+
+class _Families:
+    """Declares families in one registry and remembers them for `forget`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.all: list[_Family[Counter] | _Family[Gauge] | _Family[Histogram]] = []
+
+    def counter(self, name: str, text: str, *labels: str) -> _Family[Counter]:
+        metric = Counter(f"vitrina_{name}", text, labels, registry=self._registry)
+        return self._add(_Family(metric, labels))
+
+    def gauge(self, name: str, text: str, *labels: str) -> _Family[Gauge]:
+        metric = Gauge(f"vitrina_{name}", text, labels, registry=self._registry)
+        return self._add(_Family(metric, labels))
+
+    def histogram(
+        self, name: str, text: str, *labels: str, buckets: Sequence[float]
+    ) -> _Family[Histogram]:
+        metric = Histogram(
+            f"vitrina_{name}", text, labels, registry=self._registry, buckets=buckets
+        )
+        return self._add(_Family(metric, labels))
+
+    def _add(self, family: _Family[M]) -> _Family[M]:
+        self.all.append(family)
+        return family
+
+
+class Telemetry:
+    """Implements every meter Protocol on a registry of its own."""
+
+    def __init__(self) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry(auto_describe=True)
+        self._families = _Families(self._registry)
+        ProcessCollector(namespace="vitrina", registry=self._registry)
+        Info("vitrina_build", "Versions that run here.", registry=self._registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
+        self._declare_ingest(self._families)
+        self._declare_media(self._families)
+        self._declare_ladder(self._families)
+        self._declare_cues(self._families)
+        self._declare_delivery(self._families)
+
+    # The declarations double as the reference: docs/operations.md is checked against them.
+
+    def _declare_ingest(self, f: _Families) -> None:
+        self._connections = f.gauge("ingest_connections", "Encoders connected.", "protocol")
+        self._opened = f.counter(
+            "ingest_connections_opened_total", "Connections accepted.", "protocol"
+        )
+        self._closed = f.counter(
+            "ingest_connections_closed_total",
+            "Connections that ended, by reason.",
+            "protocol",
+            "reason",
+        )
+        self._rejected = f.counter(
+            "ingest_rejected_total",
+            "Connections refused or cut for the peer's fault, by reason.",
+            "protocol",
+            "reason",
+        )
+        self._network = f.counter(
+            "ingest_network_bytes_total", "Bytes read from encoders, overhead included.", "protocol"
+        )
+        self._frames_in = f.counter(
+            "stream_received_frames_total",
+            "Access units that entered a stream.",
+            "stream",
+            "protocol",
+            "track",
+        )
+        self._bytes_in = f.counter(
+            "stream_received_bytes_total",
+            "Payload bytes that entered a stream.",
+            "stream",
+            "protocol",
+            "track",
+        )
+
+    def _declare_media(self, f: _Families) -> None:
+        self._repairs = f.counter(
+            "timeline_repairs_total",
+            "Source timestamps that the timeline repaired, by reason.",
+            "stream",
+            "reason",
+        )
+        self._keyframes = f.gauge(
+            "keyframe_interval_seconds", "Time between the source's last key frames.", "stream"
+        )
+        self._av = f.gauge(
+            "av_offset_seconds", "Newest audio minus newest video on the show clock.", "stream"
+        )
+        self._jitter = f.histogram(
+            "part_publish_jitter_seconds",
+            "Deviation of a part's publish interval from the previous part's duration.",
+            "stream",
+            "rendition",
+            buckets=_JITTER_BUCKETS,
+        )
+        self._latency = f.histogram(
+            "push_to_part_latency_seconds",
+            "Arrival of an access unit to its part being servable.",
+            "stream",
+            "rendition",
+            buckets=_LATENCY_BUCKETS,
+        )
+        self._gaps = f.counter(
+            "gap_segments_total", "Segments listed as EXT-X-GAP.", "stream", "rendition"
+        )
+        self._discontinuities = f.counter(
+            "discontinuities_total", "EXT-X-DISCONTINUITY tags placed.", "stream"
+        )
+        self._held = f.histogram(
+            "playlist_hold_seconds", "Time that blocking requests waited.", buckets=_HOLD_BUCKETS
+        )
+
+    def _declare_ladder(self, f: _Families) -> None:
+        self._rung_frames = f.counter(
+            "rung_frames_total", "Frames that a rung's encoder has taken.", "stream", "rendition"
+        )
+        self._rung_speed = f.gauge(
+            "rung_speed_ratio",
+            "Media time to busy time of a rung's encoder; below 1 it falls behind.",
+            "stream",
+            "rendition",
+        )
+        self._rung_age = f.gauge(
+            "rung_queue_age_seconds",
+            "Age of the oldest frame that waits for a rung's encoder.",
+            "stream",
+            "rendition",
+        )
+        self._restarts = f.counter(
+            "worker_restarts_total", "Transcode workers started again.", "stream", "reason"
+        )
+        self._pressure = f.gauge(
+            "pressure_step", "Step of the ladder's pressure rule; 0 is full quality.", "stream"
+        )
+
+    def _declare_cues(self, f: _Families) -> None:
+        self._cues = f.counter(
+            "cue_writes_total", "Entries written to the cue log.", "stream", "type", "verb"
+        )
+        self._listed = f.histogram(
+            "cue_accept_to_listed_seconds",
+            "Acceptance of a cue to the first playlist that lists it being servable.",
+            "stream",
+            buckets=_LISTED_BUCKETS,
+        )
+        self._cue_refused = f.counter("cue_refused_total", "Cue requests refused.", "reason")
+
+    def _declare_delivery(self, f: _Families) -> None:
+        self._requests = f.counter(
+            "http_requests_total", "HTTP requests answered.", "route", "status"
+        )
+        self._request_s = f.histogram(
+            "http_request_duration_seconds",
+            "Time to answer, holds included.",
+            "route",
+            buckets=_REQUEST_BUCKETS,
+        )
+        self._bytes_out = f.counter(
+            "stream_sent_bytes_total", "Body bytes sent to viewers.", "stream"
+        )
+        self._viewers = f.gauge("viewers", "Playing sessions.", "stream")
+        self._lag = f.histogram(
+            "event_loop_lag_seconds",
+            "How late the event loop woke a sleeper.",
+            buckets=_LAG_BUCKETS,
+        )
+        self._failures = f.counter(
+            "component_failures_total", "Supervised components that failed.", "component"
+        )
+
+    # ingest.source.IngestMeter
+
+    def connection_opened(self, protocol: str) -> None:
+        """A connection was accepted."""
+        self._connections(protocol).inc()
+        self._opened(protocol).inc()
+
+    def connection_closed(self, protocol: str, reason: str) -> None:
+        """It ended for `reason`."""
+        self._connections(protocol).dec()
+        self._closed(protocol, reason).inc()
+
+    def rejected(self, protocol: str, reason: str) -> None:
+        """It was refused or cut for the peer's fault."""
+        self._rejected(protocol, reason).inc()
+
+    def bytes_in(self, protocol: str, size: int) -> None:
+        """`size` bytes were read from the network."""
+        self._network(protocol).inc(size)
+
+    # media.meter.MediaMeter
+
+    def media_in(self, stream: str, protocol: str, kind: str, frames: int, size: int) -> None:
+        """Access units entered the stream."""
+        self._frames_in(stream, protocol, kind).inc(frames)
+        self._bytes_in(stream, protocol, kind).inc(size)
+
+    def repaired(self, stream: str, reason: str, count: int = 1) -> None:
+        """The timeline repaired source timestamps."""
+        self._repairs(stream, reason).inc(count)
+
+    def keyframe_interval(self, stream: str, seconds: float) -> None:
+        """Time between the last two key frames of the source video."""
+        self._keyframes(stream).set(seconds)
+
+    def av_offset(self, stream: str, seconds: float) -> None:
+        """Newest audio minus newest video, in seconds."""
+        self._av(stream).set(seconds)
+
+    def part_published(
+        self, stream: str, rendition: str, jitter_s: float, latencies_s: Iterable[float]
+    ) -> None:
+        """A part became servable."""
+        self._jitter(stream, rendition).observe(abs(jitter_s))
+        observe = self._latency(stream, rendition).observe
+        for latency_s in latencies_s:
+            observe(latency_s)
+
+    def gap(self, stream: str, rendition: str) -> None:
+        """A segment was listed as EXT-X-GAP."""
+        self._gaps(stream, rendition).inc()
+
+    def discontinuity(self, stream: str) -> None:
+        """EXT-X-DISCONTINUITY was placed in every rendition."""
+        self._discontinuities(stream).inc()
+
+    def playlist_held(self, seconds: float) -> None:
+        """A blocking request waited this long."""
+        self._held().observe(seconds)
+
+    def rung(
+        self, stream: str, rung: str, *, frames: int, speed: float, queue_age_s: float
+    ) -> None:
+        """A report of one rung's encoder."""
+        self._rung_frames(stream, rung).inc(frames)
+        self._rung_speed(stream, rung).set(speed)
+        self._rung_age(stream, rung).set(queue_age_s)
+
+    def worker_restarted(self, stream: str, reason: str) -> None:
+        """The transcode worker was started again."""
+        self._restarts(stream, reason).inc()
+
+    def pressure(self, stream: str, step: int) -> None:
+        """The ladder is at this step of its pressure rule."""
+        self._pressure(stream).set(step)
+
+    def forget(self, stream: str) -> None:
+        """The stream is gone: drop its series."""
+        for family in self._families.all:
+            family.forget(stream)
+
+    # overlay.meter.OverlayMeter
+
+    # `type` is the wire's word for it.
+    def cue_written(self, stream: str, type: str, verb: str) -> None:  # noqa: A002
+        """An entry was appended to the cue log."""
+        self._cues(stream, type, verb).inc()
+
+    def cue_listed(self, stream: str, seconds: float) -> None:
+        """A cue became listed this long after it was accepted."""
+        self._listed(stream).observe(seconds)
+
+    def cue_refused(self, reason: str) -> None:
+        """A cue request was refused."""
+        self._cue_refused(reason).inc()
+
+    # delivery.meter.DeliveryMeter
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._requests(route, str(status)).inc()
+        self._request_s(route).observe(seconds)
+
+    def bytes_out(self, stream: str, size: int) -> None:
+        """Body bytes were sent."""
+        self._bytes_out(stream).inc(size)
+
+    def viewers(self, stream: str, count: int) -> None:
+        """Playing sessions of the stream."""
+        self._viewers(stream).set(count)
+
+    # vitrina.supervise.SuperviseMeter
+
+    def component_failed(self, component: str) -> None:
+        """A supervised component ended with an exception."""
+        self._failures(component).inc()
+
+    async def run(
+        self,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Sample the event loop's lag until cancelled."""
+        observe = self._lag().observe
+        while True:
+            due = monotonic() + LAG_INTERVAL_S
+            await sleep(LAG_INTERVAL_S)
+            observe(max(0.0, monotonic() - due))
+
+    def exposition(self) -> tuple[bytes, str]:
+        """Return the metrics in Prometheus' text format and their content type."""
+        return generate_latest(self._registry), CONTENT_TYPE
+
+    def reference(self) -> list[tuple[str, str, str]]:
+        """Return (name, type, help) of every family, sorted: what docs/operations.md lists."""
+        rows = []
+        for metric in self._registry.collect():
+            suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+            rows.append((metric.name + suffix, metric.type, metric.documentation))
+        return sorted(rows)
