@@ -1,0 +1,155 @@
+"""The renditions of a show, who feeds them, and how each comes back after a hole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from media.grid import SegmentGrid
+    from media.hls.rendition import Rendition
+
+SOURCE = "source"
+"""The encoder's own pictures, untouched."""
+AUDIO = "audio"
+PATIENCE_IDLE = TICKS_PER_SECOND // 2
+PATIENCE_SOURCE = 3 * TICKS_PER_SECOND // 2
+PATIENCE_RUNG = 3 * TICKS_PER_SECOND
+"""How long after a boundary a rendition may still deliver what lies before it, in ticks."""
+
+
+class Lineup:
+    """Renditions by name; a rendition once listed stays until the show ends.
+
+    `make` builds an empty rendition.
+    """
+
+    def __init__(self, grid: SegmentGrid, make: Callable[[str, Kind], Rendition]) -> None:
+        self.renditions: dict[str, Rendition] = {}
+        self._grid = grid
+        self._make = make
+        self._fed: set[str] = set()
+        self._waiting: set[str] = set()
+        self._ready = asyncio.Event()
+
+    def get(self, name: str) -> Rendition | None:
+        """Return a rendition that exists."""
+        return self.renditions.get(name)
+
+    def open(self, name: str, kind: Kind) -> Rendition:
+        """Return the rendition, new if need be."""
+        rendition = self.renditions.get(name)
+        if rendition is None:
+            rendition = self.renditions[name] = self._make(name, kind)
+            rendition.siblings = self.renditions.values
+        return rendition
+
+    def feed(self, names: Iterable[str]) -> None:
+        """Say which renditions the encoder or the worker feeds from now on."""
+        self._fed = set(names)
+        self._waiting &= self._fed
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Take nothing for these until a key frame starts a segment they have not begun."""
+        self._waiting |= set(names)
+
+    def waits(self, name: str) -> bool:
+        """Whether the rendition needs a key frame on a boundary."""
+        return name in self._waiting
+
+    def set_format(self, name: str, track_format: TrackFormat) -> None:
+        """Pass a format on to a rendition that exists."""
+        if (rendition := self.renditions.get(name)) is not None:
+            rendition.set_format(track_format)
+
+    def push(self, name: str, packet: Packet) -> None:
+        """Pass a packet on unless its rendition is not fed or waits for a key frame."""
+        rendition = self.renditions.get(name)
+        if rendition is None or name not in self._fed:
+            return
+        if name in self._waiting:
+            if not self._may_resume(rendition, packet):
+                return
+            self._waiting.discard(name)
+        rendition.push(packet)
+
+    def _may_resume(self, rendition: Rendition, packet: Packet) -> bool:
+        if not packet.key:
+            return False
+        edge = rendition.edge
+        if edge is None:
+            return True
+        start = self._grid.segment_at(packet.pts).start
+        if rendition.kind is Kind.VIDEO and start < edge:
+            return False
+        if packet.dts < edge:
+            return False
+        rendition.fill_gap(start)
+        return True
+
+    def fill_holes(self, now: int, *, on_air: bool) -> None:
+        """Publish what is due, and list as gaps what did not come in time."""
+        last = self._grid.last
+        for name, rendition in self.renditions.items():
+            rendition.flush_due(now)
+            edge = rendition.edge
+            if last is None or edge is None or edge >= last.start:
+                continue
+            if now - last.start > self._patience(name, on_air=on_air):
+                rendition.fill_gap(last.start)
+                self._waiting.add(name)
+
+    def _patience(self, name: str, *, on_air: bool) -> int:
+        if not on_air or name not in self._fed or name in self._waiting:
+            return PATIENCE_IDLE
+        return PATIENCE_SOURCE if name in (SOURCE, AUDIO) else PATIENCE_RUNG
+
+    def flush(self, until: int) -> None:
+        """Publish every open part that began before `until`."""
+        for rendition in self.renditions.values():
+            rendition.flush_due(until)
+
+    def end(self) -> None:
+        """End every playlist."""
+        for rendition in self.renditions.values():
+            rendition.end()
+        self._ready.set()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def edge(self) -> int | None:
+        """First moment (ticks) that no rendition has published."""
+        return max((r.edge for r in self.renditions.values() if r.edge is not None), default=None)
+
+    def place(self, ticks: int) -> dict[str, tuple[int, int]]:
+        """Return for each rendition the media sequence number and part that hold a moment."""
+        found = ((name, r.part_at(ticks)) for name, r in self.renditions.items())
+        return {name: (ref.msn, ref.part) for name, ref in found if ref is not None}
+
+    def listed(self) -> Sequence[Rendition]:
+        """Return the renditions that can be played: source, then by height, sound last."""
+        playable = [r for r in self.renditions.values() if r.format and r.edge is not None]
+        return sorted(playable, key=_order)
+
+    def check_ready(self, *, deadline_passed: bool) -> None:
+        """Let those go who wait for the ladder to be known."""
+        if deadline_passed or len(self.listed()) == len(self.renditions) > 0:
+            self._ready.set()
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until the ladder is known; False where that takes too long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _order(rendition: Rendition) -> tuple[bool, int]:
+    height = rendition.format.height if rendition.format else 0
+    return (rendition.name != SOURCE, -height)

@@ -1,0 +1,453 @@
+"""One broadcast of a stream: from its first publisher until its grace has run out.
+
+A show owns a clock, a grid of segment boundaries, the renditions and the transcoder. Packets of
+the encoder come in by `push`; the source rung and AAC sound go straight to their renditions, the
+rest comes back from the worker through `rung_packet`. Whatever fails on one side leaves holes in
+its renditions (EXT-X-GAP), never in the line of media sequence numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from media import findings
+from media.findings import Findings, Severity
+from media.grid import GridRule, SegmentGrid
+from media.hls.rendition import Rendition
+from media.lineup import AUDIO, PATIENCE_IDLE, PATIENCE_SOURCE, SOURCE, Lineup
+from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.timeline import Timeline
+from media.transcode.plan import Plan, plan_ladder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import HlsSettings, LadderSettings
+    from media.clock import ShowClock
+    from media.hls.seams import TimedMetadata
+    from media.meter import MediaMeter
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.1
+VIDEO_WAIT = TICKS_PER_SECOND // 2
+"""Sound waits this long for pictures to be announced before it starts the show alone."""
+KEY_WAIT = 4 * TICKS_PER_SECOND
+"""Sound waits this long for the announced pictures' first key frame."""
+LADDER_WAIT = 5 * TICKS_PER_SECOND
+"""A rung that has not started by then is missing in the first multivariant playlists."""
+SILENCE_SEGMENTS = 2
+"""A publisher silent for this many segments is given up until its next key frame."""
+LONG_GOP_CUTS = 2
+"""Segments in a row cut without a key frame after which the source is re-encoded."""
+
+
+class Encoders(Protocol):
+    """The transcode worker of a show, as `media.transcode.process.Transcoder` provides it."""
+
+    async def run(self) -> None:
+        """Supervise the worker until `stop`."""
+
+    def configure(
+        self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
+    ) -> None:
+        """Start with, or change to, a plan."""
+
+    def push(self, packet: Packet) -> None:
+        """Hand over a source packet; never blocks."""
+
+    def boundary(self, ticks: int) -> None:
+        """Force an IDR on the first picture at or after `ticks` on every rung."""
+
+    async def stop(self) -> None:
+        """End the worker."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One publisher's part of the show."""
+
+    timeline: Timeline
+    protocol: str
+    formats: dict[Kind, TrackFormat] = field(default_factory=dict)
+    changed: bool = True
+    """Formats were announced that the renditions do not have yet."""
+    started: bool = False
+    video_started: bool = False
+    first: int | None = None
+    """Show time of the first packet."""
+    last: dict[Kind, int] = field(default_factory=dict)
+    """Show time of the newest packet by kind."""
+    heard: int = 0
+    """Show time at which the newest packet arrived."""
+    bytes_in: dict[Kind, int] = field(default_factory=dict)
+    since: int = 0
+    bitrates: dict[Kind, int] = field(default_factory=dict)
+
+
+class Show:
+    """See the module's docstring. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        stream: str,
+        run_id: str,
+        hls: HlsSettings,
+        ladder: LadderSettings,
+        clock: ShowClock,
+        metadata: TimedMetadata,
+        meter: MediaMeter,
+        encoders: Callable[[Show], Encoders],
+        on_started: Callable[[], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.stream = stream
+        self.clock = clock
+        self.grid = SegmentGrid()
+        self.findings = Findings()
+        self.lineup = Lineup(
+            self.grid,
+            lambda name, kind: Rendition(
+                stream=stream,
+                name=name,
+                kind=kind,
+                settings=hls,
+                clock=clock,
+                grid=self.grid,
+                metadata=metadata,
+                run_id=run_id,
+                meter=meter,
+                now_ns=now_ns,
+            ),
+        )
+        self.ended = False
+        self._hls = hls
+        self._ladder = ladder
+        self._meter = meter
+        self._now_ns = now_ns
+        self._on_started = on_started
+        self._segment = hls.segment_ms * TICKS_PER_SECOND // 1000
+        self._rule = GridRule(segment=self._segment, longest=longest_segment(hls.segment_ms))
+        self._encoders = encoders(self)
+        self._plan: Plan | None = None
+        self._passthrough = ladder.passthrough
+        self._reset_decoders = False
+        self._formats: dict[Kind, TrackFormat] = {}
+        self._names: dict[str, str] = {}
+        """Renditions that a worker's rung feeds, where their names differ."""
+        self._run: _Run | None = None
+        self._cuts_without_key = 0
+        self._ready_at: int | None = None
+
+    # ── one publisher after the other ────────────────────────────────────────────────────────
+
+    @property
+    def now(self) -> int:
+        """Show time of this moment, in ticks."""
+        return self.clock.now(self._now_ns())
+
+    @property
+    def on_air(self) -> bool:
+        """Whether a publisher's media flows."""
+        return self._run is not None and self._run.started
+
+    @property
+    def lead(self) -> int:
+        """Ticks by which the publisher is ahead of real time."""
+        return self._run.timeline.lead if self._run is not None else 0
+
+    def begin_run(self, *, protocol: str, wrap_ticks: int) -> None:
+        """Start mapping a new publisher; a run in progress ends."""
+        self.end_run()
+        last = self.grid.last
+        floor = max(self.lineup.edge() or 0, last.start + 1 if last else 0)
+        timeline = Timeline(
+            clock=self.clock,
+            wrap_ticks=wrap_ticks,
+            floor=floor,
+            repaired=lambda reason: self._meter.repaired(self.stream, reason.value),
+        )
+        self._run = _Run(protocol=protocol, timeline=timeline)
+        self._rule.restart()
+        self._cuts_without_key = 0
+        if self._passthrough != self._ladder.passthrough:
+            self._passthrough = self._ladder.passthrough
+            self._reset_decoders = True
+
+    def end_run(self) -> None:
+        """Note that the publisher left: its last pictures are published, then come gaps."""
+        if self._run is not None:
+            self._run = None
+            self.lineup.flush(self.now + TICKS_PER_SECOND)
+
+    def set_format(self, track_format: TrackFormat) -> None:
+        """Note a track's parameters; they take effect at its next key frame."""
+        run = self._run
+        if run is not None and run.formats.get(track_format.kind) != track_format:
+            run.formats[track_format.kind] = track_format
+            run.changed = True
+
+    def drop_track(self, kind: Kind) -> None:
+        """Note that the encoder ended a track; the other goes on alone."""
+        run = self._run
+        if run is not None and run.formats.pop(kind, None) and kind is Kind.VIDEO:
+            run.video_started = False
+
+    def push(self, packet: Packet) -> None:
+        """Take one access unit in the encoder's time."""
+        run = self._run
+        if run is None or self.ended:
+            return
+        kind = packet.kind
+        size = len(packet.payload)
+        self._meter.media_in(self.stream, run.protocol, kind, 1, size)
+        packet = run.timeline.map(packet)
+        if run.first is None:
+            run.first = run.since = packet.dts
+        run.last[kind] = packet.dts
+        run.heard = self.clock.now(packet.arrived_ns)
+        run.bytes_in[kind] = run.bytes_in.get(kind, 0) + size
+        if kind is Kind.VIDEO:
+            self._push_video(run, packet)
+        else:
+            self._push_audio(run, packet)
+
+    # ── pictures ─────────────────────────────────────────────────────────────────────────────
+
+    def _push_video(self, run: _Run, packet: Packet) -> None:
+        if packet.key and Kind.VIDEO in run.formats:
+            self._saw_key(packet.pts)
+            if not run.video_started or run.changed:
+                self._start_video(run, packet.pts)
+        if not run.video_started:
+            return
+        self._advance_by_picture(run, packet)
+        if self._passthrough:
+            self.lineup.push(SOURCE, packet)
+        if self._plan is not None and self._plan.rungs:
+            self._encoders.push(packet)
+
+    def _saw_key(self, pts: int) -> None:
+        self._rule.saw_key(pts)
+        if self._rule.key_interval:
+            self._meter.keyframe_interval(self.stream, self._rule.key_interval / TICKS_PER_SECOND)
+
+    def _start_video(self, run: _Run, pts: int) -> None:
+        """Begin a segment in every rendition at a run's, or a new format's, first key frame."""
+        run.video_started = True
+        changed = any(known != run.formats.get(kind) for kind, known in self._formats.items())
+        last = self.grid.last
+        if last is None or pts > last.start:
+            self._add_boundary(pts, discontinuity=changed or self._reset_decoders)
+            self._reset_decoders = False
+        if self.lineup.get(SOURCE) is not None:
+            self.lineup.hold([SOURCE])
+        self._apply_formats(run)
+
+    def _advance_by_picture(self, run: _Run, packet: Packet) -> None:
+        """Add the boundaries that a picture reaches."""
+        last = self.grid.last
+        if last is None or packet.pts <= last.start:
+            return
+        if not self._passthrough:
+            self._advance_to(packet.pts - self._segment)
+        elif packet.key and (
+            self.lineup.waits(SOURCE) or self._rule.key_starts_segment(packet.pts, last.start)
+        ):
+            self._cuts_without_key = 0
+            self.findings.clear("no_keyframe")
+            self._add_boundary(packet.pts)
+        elif self._rule.must_cut(packet.pts, last.start):
+            self._cut_without_key(run, packet.pts)
+
+    def _cut_without_key(self, run: _Run, pts: int) -> None:
+        """End a segment that got too long: its successor cannot be decoded on its own."""
+        self._cuts_without_key += 1
+        seconds = self._cuts_without_key * self._rule.longest / TICKS_PER_SECOND
+        reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._ladder.enabled
+        self._add_boundary(pts, discontinuity=reencode)
+        if not reencode:
+            self._report("no_keyframe", findings.no_keyframe(seconds))
+            return
+        self.findings.clear("no_keyframe")
+        text = findings.keyframe_interval(seconds, self._hls.segment_ms / 1000)
+        self._report("keyframe_interval", text)
+        self._passthrough = False
+        self._apply_formats(run)
+
+    # ── sound ────────────────────────────────────────────────────────────────────────────────
+
+    def _push_audio(self, run: _Run, packet: Packet) -> None:
+        announced = run.formats.get(Kind.AUDIO)
+        if announced is None or not (run.started or self._start_sound(run, packet.dts)):
+            return
+        current = self._formats.get(Kind.AUDIO)
+        if current is None or (current != announced and not run.video_started):
+            self._apply_formats(run)
+        elif current != announced:
+            return  # the new parameters begin with the next key frame
+        # With pictures the grid is theirs, unless they stop coming.
+        late = PATIENCE_SOURCE if run.video_started else 0
+        self._advance_to(packet.dts - self._segment - late)
+        if packet.codec is Codec.AAC:
+            self.lineup.push(AUDIO, packet)
+        elif self._plan is not None and self._plan.audio is not None:
+            self._encoders.push(packet)
+
+    def _start_sound(self, run: _Run, dts: int) -> bool:
+        """Start the show with sound alone once it is clear that no picture will come."""
+        assert run.first is not None
+        if dts - run.first < (KEY_WAIT if Kind.VIDEO in run.formats else VIDEO_WAIT):
+            return False
+        last = self.grid.last
+        if last is None or dts > last.start:
+            known = self._formats.get(Kind.AUDIO)
+            changed = known is not None and known != run.formats[Kind.AUDIO]
+            self._add_boundary(dts, discontinuity=changed)
+        self._apply_formats(run)
+        return True
+
+    # ── boundaries and formats ───────────────────────────────────────────────────────────────
+
+    def _add_boundary(self, start: int, *, discontinuity: bool = False) -> None:
+        self.grid.add(start, discontinuity=discontinuity)
+        if discontinuity:
+            self._meter.discontinuity(self.stream)
+        if self._plan is not None:
+            self._encoders.boundary(start)
+
+    def _advance_to(self, limit: int) -> None:
+        """Add regular boundaries as long as the newest one is at or before `limit`."""
+        while (last := self.grid.last) is not None and last.start <= limit:
+            self._add_boundary(last.start + self._segment)
+
+    def _apply_formats(self, run: _Run) -> None:
+        """Bring renditions and ladder in line with what the encoder sends."""
+        run.changed = False
+        video = run.formats.get(Kind.VIDEO) if run.video_started else None
+        audio = run.formats.get(Kind.AUDIO)
+        self._formats = {f.kind: f for f in (video, audio) if f is not None}
+        fed = self._replan(video, audio)
+        if video is not None and self._passthrough:
+            self.lineup.open(SOURCE, Kind.VIDEO).set_format(video)
+            fed.add(SOURCE)
+        if audio is not None and audio.codec is Codec.AAC:
+            self.lineup.open(AUDIO, Kind.AUDIO).set_format(audio)
+            fed.add(AUDIO)
+        self.lineup.feed(fed)
+        if not run.started:
+            run.started = True
+            if self._ready_at is None:
+                self._ready_at = self.now + LADDER_WAIT
+            self._on_started()
+
+    def _replan(self, video: TrackFormat | None, audio: TrackFormat | None) -> set[str]:
+        """Tell the worker what to make of the source; return the renditions it feeds."""
+        plan = plan_ladder(video, audio, self._ladder, reencode_source=not self._passthrough)
+        self._names = {}
+        if not self._passthrough and plan.rungs and self.lineup.get(SOURCE) is not None:
+            # Viewers on `source` stay there: the top rung takes its place in this show.
+            self._names[plan.rungs[0].name] = SOURCE
+        rungs = {self._names.get(r.name, r.name) for r in plan.rungs}
+        for name in rungs:
+            self.lineup.open(name, Kind.VIDEO)
+        if plan.audio is not None:
+            self.lineup.open(AUDIO, Kind.AUDIO)
+        if self._plan is None and not rungs and plan.audio is None:
+            return set()
+        self.lineup.hold(rungs)
+        self._plan = plan
+        self._encoders.configure(plan, video=video, audio=audio)
+        if self.grid.last is not None:
+            self._encoders.boundary(self.grid.last.start)
+        return rungs | ({AUDIO} if plan.audio is not None else set())
+
+    # ── what comes back from the worker (media.transcode.process.RungSink) ───────────────────
+
+    def rung_format(self, rung: str, track_format: TrackFormat) -> None:
+        """Take the parameters of a rung; its next packet is an IDR on a boundary."""
+        if not self.ended:
+            self.lineup.set_format(self._names.get(rung, rung), track_format)
+
+    def rung_packet(self, rung: str, packet: Packet) -> None:
+        """Take one access unit of a rung, on the show clock."""
+        if not self.ended:
+            self.lineup.push(self._names.get(rung, rung), packet)
+
+    def worker_lost(self, reason: str) -> None:
+        """Note that the rungs pause; each starts again with an IDR on a later boundary."""
+        log.warning("transcode worker lost", stream=self.stream, reason=reason)
+        if self._plan is not None:
+            self.lineup.hold(self._names.get(r.name, r.name) for r in self._plan.rungs)
+            if self._plan.audio is not None:
+                self.lineup.hold([AUDIO])
+
+    # ── time passing ─────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Keep time and supervise the worker until `end`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._encoders.run(), name=f"transcoder:{self.stream}")
+            while not self.ended:
+                await asyncio.sleep(TICK_S)
+                self.tick()
+            await self._encoders.stop()
+
+    def tick(self) -> None:
+        """Publish what is due, list gaps where nothing came, measure."""
+        if self.ended:
+            return
+        now = self.now
+        run = self._run
+        silence = now - run.heard if run is not None and run.started else None
+        if silence is None or silence > SILENCE_SEGMENTS * self._segment:
+            self._advance_to(now - self._segment - PATIENCE_IDLE)
+        self.lineup.fill_holes(now, on_air=self.on_air)
+        ready_at = self._ready_at
+        self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
+        if run is not None:
+            self._measure(run, now)
+
+    def _measure(self, run: _Run, now: int) -> None:
+        elapsed = now - run.since
+        if run.first is None or elapsed < TICKS_PER_SECOND:
+            return
+        run.bitrates = {k: n * 8 * TICKS_PER_SECOND // elapsed for k, n in run.bytes_in.items()}
+        run.bytes_in = {}
+        run.since = now
+        if len(run.last) == len(Kind):
+            offset = run.last[Kind.AUDIO] - run.last[Kind.VIDEO]
+            self._meter.av_offset(self.stream, offset / TICKS_PER_SECOND)
+
+    def end(self) -> None:
+        """End every playlist; nothing is published afterwards. Idempotent."""
+        if not self.ended:
+            self.end_run()
+            self.ended = True
+            self.lineup.end()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def bitrates(self) -> dict[Kind, int]:
+        """Return the encoder's bits per second by kind, measured over the last second."""
+        return dict(self._run.bitrates) if self._run is not None else {}
+
+    def formats(self) -> list[TrackFormat]:
+        """Return what the encoder sends, pictures first."""
+        return list(self._formats.values())
+
+    def _report(self, code: str, text: str) -> None:
+        log.warning("finding", stream=self.stream, code=code, text=text)
+        now_ms = self.clock.utc_ms(self.now)
+        self.findings.report(code, Severity.WARNING, text, now_ms=now_ms)
+
+
+def longest_segment(segment_ms: int) -> int:
+    """Ticks that still round to TARGETDURATION (4.4.3.1), less a frame at 20 fps for safety."""
+    target_s = (segment_ms + 500) // 1000
+    return target_s * TICKS_PER_SECOND + TICKS_PER_SECOND * 9 // 20

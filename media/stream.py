@@ -1,0 +1,238 @@
+"""A stream: its publishers one after the other, its shows, its state.
+
+The newest authenticated publisher always wins: it takes over at once. A publisher that leaves
+opens the grace; one that comes back within it continues the same show, clock and media sequence
+numbers. When the grace runs out the show ends; the next publisher starts a new one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from media.clock import ShowClock
+from media.limits import check_format
+from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.show import Encoders, Show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from media.hls.seams import TimedMetadata
+    from media.meter import MediaMeter
+
+log = structlog.get_logger(__name__)
+
+KEEP_ENDED_S = 120.0
+"""An ended show can be played to its end for this long; then its bytes are freed."""
+
+
+class State(StrEnum):
+    """What a viewer may expect."""
+
+    IDLE = "idle"
+    LIVE = "live"
+    RECONNECTING = "reconnecting"
+    ENDED = "ended"
+
+
+class Host(Protocol):
+    """What a stream needs from the process around it."""
+
+    settings: Settings
+    meter: MediaMeter
+
+    def now_ns(self) -> int:
+        """Read the monotonic clock, in nanoseconds."""
+
+    def utc_ms(self) -> int:
+        """Read the wall clock, in milliseconds since 1970."""
+
+    def new_run_id(self) -> str:
+        """Return a short name, unique over restarts, for the URIs of a show."""
+
+    def metadata(self, stream: str, clock: ShowClock) -> TimedMetadata:
+        """Return the cues of a new show."""
+
+    def encoders(self, show: Show) -> Encoders:
+        """Return the transcoder of a new show."""
+
+    def start(self, show: Show) -> None:
+        """Run `show.run()` in the background; a fault in it must not harm others."""
+
+
+class Publication:
+    """One publisher's hold on a stream (`ingest.source.Publication`)."""
+
+    def __init__(self, stream: Stream, *, protocol: str, on_takeover: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_takeover = on_takeover
+        self.protocol = protocol
+        self.closed = False
+        self.packets = 0
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream."""
+        return self._stream.name
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds by which the encoder is ahead of real time: slow its reading down above 1."""
+        show = self._stream.show
+        return 0.0 if self.closed or show is None else show.lead / TICKS_PER_SECOND
+
+    def set_format(self, track: int, track_format: TrackFormat) -> None:
+        """Announce or change a track; raises `media.model.FormatRefused`."""
+        check_format(track_format, self._stream.host.settings.limits)
+        if track == 0 and not self.closed:
+            self._stream.require_show().set_format(track_format)
+
+    def drop_track(self, track: int, kind: Kind) -> None:
+        """Note that the encoder ended a track."""
+        if track == 0 and not self.closed:
+            self._stream.require_show().drop_track(kind)
+
+    def push(self, packet: Packet) -> None:
+        """Take one access unit in source time."""
+        if packet.track == 0 and not self.closed:
+            self.packets += 1
+            self._stream.require_show().push(packet)
+
+    def close(self, reason: str) -> None:
+        """Let go of the stream. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._stream.left(self, reason)
+
+    def take_over(self) -> None:
+        """Lose the stream to a newer publisher."""
+        self.closed = True
+        self._on_takeover()
+
+
+class Stream:
+    """See the module's docstring. All methods run on the event loop."""
+
+    def __init__(self, name: str, host: Host) -> None:
+        self.name = name
+        self.host = host
+        self.show: Show | None = None
+        self.state = State.IDLE
+        self.listeners: set[Callable[[State], None]] = set()
+        """Called with each new state."""
+        self._publication: Publication | None = None
+        self._left_ns: int | None = None
+        self._ended_ns: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the show clock runs and its edge moves: live or reconnecting."""
+        return self.state in (State.LIVE, State.RECONNECTING)
+
+    @property
+    def clock(self) -> ShowClock | None:
+        """The clock of the current or last show."""
+        return self.show.clock if self.show is not None else None
+
+    @property
+    def protocol(self) -> str | None:
+        """Protocol of the publisher, None without one."""
+        return self._publication.protocol if self._publication is not None else None
+
+    def edge(self) -> int | None:
+        """First moment (ticks) that no rendition of the show has published."""
+        return self.show.lineup.edge() if self.show is not None else None
+
+    def place(self, ticks: int) -> dict[str, tuple[int, int]]:
+        """Return for each rendition the media sequence number and part that hold a moment."""
+        return self.show.lineup.place(ticks) if self.show is not None else {}
+
+    def require_show(self) -> Show:
+        """Return the show that a publisher pushes into."""
+        assert self.show is not None
+        return self.show
+
+    # ── publishers ───────────────────────────────────────────────────────────────────────────
+
+    def publish(
+        self, *, protocol: str, wrap_ticks: int, on_takeover: Callable[[], None]
+    ) -> Publication:
+        """Start a publisher's run; one in progress is taken over at once."""
+        if self._publication is not None:
+            log.info("publisher taken over", stream=self.name, protocol=protocol)
+            previous, self._publication = self._publication, None
+            previous.take_over()
+        if self.show is None or self.show.ended:
+            self._new_show()
+        self.require_show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks)
+        self._left_ns = None
+        self._publication = Publication(self, protocol=protocol, on_takeover=on_takeover)
+        log.info("publisher connected", stream=self.name, protocol=protocol)
+        return self._publication
+
+    def left(self, publication: Publication, reason: str) -> None:
+        """Note that a publisher is gone (called by `Publication.close`)."""
+        if publication is not self._publication:
+            return
+        self._publication = None
+        self._left_ns = self.host.now_ns()
+        log.info("publisher left", stream=self.name, reason=reason, packets=publication.packets)
+        self.require_show().end_run()
+        if self.state is State.LIVE:
+            self._change(State.RECONNECTING)
+
+    def _new_show(self) -> None:
+        host = self.host
+        clock = ShowClock.anchored(utc_ms=host.utc_ms(), now_ns=host.now_ns())
+        self.show = Show(
+            stream=self.name,
+            run_id=host.new_run_id(),
+            hls=host.settings.hls,
+            ladder=host.settings.ladder,
+            clock=clock,
+            metadata=host.metadata(self.name, clock),
+            meter=host.meter,
+            encoders=host.encoders,
+            on_started=lambda: self._change(State.LIVE),
+            now_ns=host.now_ns,
+        )
+        self._ended_ns = None
+        host.start(self.show)
+
+    # ── time passing ─────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> None:
+        """End the show when its grace has run out, free it when nobody needs it any more."""
+        now = self.host.now_ns()
+        if self._left_ns is not None and self._publication is None:
+            grace_ns = int(self.host.settings.streams.grace_s * 1e9)
+            if now - self._left_ns >= grace_ns:
+                self.end()
+        if self._ended_ns is not None and now - self._ended_ns >= KEEP_ENDED_S * 1e9:
+            self._ended_ns = None
+            self.show = None
+            self._change(State.IDLE)
+
+    def end(self) -> None:
+        """End the show now: ENDLIST in every playlist. Idempotent."""
+        self._left_ns = None
+        if self._publication is not None:
+            publication, self._publication = self._publication, None
+            publication.take_over()
+        if self.show is None or self.show.ended:
+            return
+        started = bool(self.show.lineup.listed())
+        self.show.end()
+        self._ended_ns = self.host.now_ns()
+        log.info("show ended", stream=self.name)
+        self._change(State.ENDED if started else State.IDLE)
+
+    def _change(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            for listener in tuple(self.listeners):
+                listener(state)
