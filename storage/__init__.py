@@ -1,0 +1,1 @@
+"""Durable state that is not media: the database, its schema and its repositories."""

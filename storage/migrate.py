@@ -1,0 +1,33 @@
+"""Bring the database to this version's schema, inside the process, at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from storage.database import Database
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def upgrade(database: Database) -> None:
+    """Run the migrations that are still missing, in one write transaction.
+
+    Safe to run at every start, and by two processes at once. Raises `DatabaseUnavailable`.
+    """
+    async with database.write() as connection:
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    # A `%` in the path would be read as interpolation.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,230 @@
+"""The database itself, on real SQLite files."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+
+import pytest
+import sqlalchemy as sa
+
+from storage.database import Database, DatabaseMisconfigured, DatabaseUnavailable, sqlite_url
+from storage.keys import digest
+from storage.migrate import upgrade
+from storage.schema import cue_log, metadata
+from storage.streams import NoSuchStream, StreamExists, StreamRefused, StreamStore
+from storage.tokens import Grant, Role, TokenStore
+
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture
+async def database(tmp_path):
+    made = Database(sqlite_url(tmp_path / "100%'s.sqlite3"))
+    await upgrade(made)
+    yield made
+    await made.dispose()
+
+
+def entry(seq: int) -> dict[str, object]:
+    return {
+        "stream": "s", "seq": seq, "id": f"c{seq}", "rev": 1, "state": "live", "type": "notice",
+        "at_ms": 1, "effective_ms": 1, "data": "{}", "issued_at_ms": 1,
+    }  # fmt: skip
+
+
+async def test_migrations_make_exactly_the_declared_schema(database, tmp_path):
+    def found(connection):
+        inspector = sa.inspect(connection)
+        return {
+            table: {
+                (c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)
+            }
+            for table in inspector.get_table_names()
+            if table != "alembic_version"
+        }
+
+    declared = Database(sqlite_url(tmp_path / "declared.sqlite3"))
+    async with declared.write() as connection:
+        await connection.run_sync(metadata.create_all)
+    async with declared.read() as connection:
+        expected = await connection.run_sync(found)
+    await declared.dispose()
+    async with database.read() as connection:
+        assert await connection.run_sync(found) == expected
+    assert set(expected) == {"streams", "tokens", "cue_log", "idempotency_keys", "products"}
+
+
+async def test_upgrade_twice_keeps_what_is_there(database):
+    key = await StreamStore(database).add("shop")
+    await upgrade(database)
+    assert await StreamStore(database).find(digest(key)) == "shop"
+
+
+async def test_two_upgrades_at_once(tmp_path):
+    url = sqlite_url(tmp_path / "x.sqlite3")
+    one, two = Database(url), Database(url)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(upgrade(one))
+        group.create_task(upgrade(two))
+    assert await StreamStore(two).list() == []
+    await one.dispose()
+    await two.dispose()
+
+
+async def test_pragmas_hold_on_every_connection(database):
+    async with database.read() as connection:
+        values = [
+            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        ]
+    assert values == ["wal", 1, 2000]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE cue_log SET rev = 9", "DELETE FROM cue_log"])
+async def test_the_database_itself_refuses_to_change_the_cue_log(database, statement):
+    async with database.write() as connection:
+        await connection.execute(sa.insert(cue_log).values(entry(1)))
+    with pytest.raises(DatabaseUnavailable) as refused:
+        async with database.write() as connection:
+            await connection.exec_driver_sql(statement)
+    assert "append-only" in str(refused.value.__cause__)
+    async with database.read() as connection:
+        assert (await connection.execute(sa.select(cue_log.c.rev))).scalars().all() == [1]
+
+
+async def test_a_failed_write_leaves_nothing(database):
+    async def write_and_fail() -> None:
+        async with database.write() as connection:
+            await connection.execute(sa.insert(cue_log).values(entry(1)))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await write_and_fail()
+    async with database.read() as connection:
+        assert await connection.scalar(sa.select(sa.func.count()).select_from(cue_log)) == 0
+
+
+async def test_a_foreign_lock_is_named(database, tmp_path):
+    async with database.write() as connection:
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 20")
+        await connection.execute(sa.insert(cue_log).values(entry(1)))
+    other = sqlite3.connect(tmp_path / "100%'s.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable, match="locked by another process"):
+        async with database.write():
+            pass
+    other.execute("ROLLBACK")
+    other.close()
+    async with database.write() as connection:
+        await connection.execute(sa.insert(cue_log).values(entry(2)))
+
+
+async def test_concurrent_writers_all_get_through(database):
+    async def write(seq: int) -> None:
+        async with database.write() as connection:
+            await connection.execute(sa.insert(cue_log).values(entry(seq)))
+
+    async with asyncio.TaskGroup() as group:
+        for seq in range(40):
+            group.create_task(write(seq))
+    async with database.read() as connection:
+        assert await connection.scalar(sa.select(sa.func.count()).select_from(cue_log)) == 40
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://user:hunter2@h/db", "works with sqlite and postgresql"),
+        ("not a url hunter2", "is not a database URL"),
+    ],
+)
+def test_bad_urls_are_refused_without_repeating_them(url, words):
+    with pytest.raises(DatabaseMisconfigured, match=words) as refused:
+        Database(url)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_postgresql_goes_to_asyncpg(monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(DatabaseMisconfigured, match="asyncpg"):
+        Database("postgresql://u:p@h/db")
+
+
+async def test_a_directory_that_is_not_there(tmp_path):
+    database = Database(sqlite_url(tmp_path / "no" / "x.sqlite3"))
+    with pytest.raises(DatabaseUnavailable, match="cannot be opened"):
+        await upgrade(database)
+    await database.dispose()
+
+
+class TestStreams:
+    async def test_life(self, database, tmp_path):
+        store = StreamStore(database)
+        key = await store.add("shop")
+        assert len(key) == 32
+        assert await store.find(digest(key)) == "shop"
+        assert await store.find(digest(key + "x")) is None
+        newer = await store.rotate("shop")
+        assert await store.find(digest(key)) is None
+        assert await store.find(digest(newer)) == "shop"
+        assert [record.name for record in await store.list()] == ["shop"]
+        await store.remove("shop")
+        assert await store.find(digest(newer)) is None
+        assert newer.encode() not in (tmp_path / "100%'s.sqlite3").read_bytes()
+
+    async def test_refusals(self, database):
+        store = StreamStore(database)
+        await store.add("shop", key="chosen")
+        with pytest.raises(StreamExists):
+            await store.add("shop")
+        with pytest.raises(StreamRefused, match="another stream") as shared:
+            await store.add("other", key="chosen")
+        assert "chosen" not in str(shared.value)
+        for name in ("", "Shop", "../x", "-a", "a" * 65, "shop\n"):
+            with pytest.raises(StreamRefused, match="no stream name"):
+                await store.add(name)
+        with pytest.raises(NoSuchStream):
+            await store.rotate("nobody")
+        with pytest.raises(NoSuchStream):
+            await store.remove("nobody")
+
+    async def test_ensure_is_idempotent_and_follows_the_configuration(self, database):
+        store = StreamStore(database)
+        made = await store.ensure("free")
+        assert made is not None
+        assert await store.ensure("free") is None
+        assert await store.find(digest(made)) == "free"
+        assert await store.ensure("demo", key="demo") is None
+        assert await store.find(digest("demo")) == "demo"
+        assert await store.ensure("demo", key="demo2") is None
+        assert await store.find(digest("demo")) is None
+        assert await store.find(digest("demo2")) == "demo"
+
+
+class TestTokens:
+    async def test_life(self, database):
+        store = TokenStore(database)
+        admin = await store.add(Role.ADMIN)
+        producer = await store.add(Role.PRODUCER, stream="shop")
+        assert await store.check(admin) == Grant(role=Role.ADMIN, stream=None)
+        assert await store.check(producer) == Grant(role=Role.PRODUCER, stream="shop")
+        assert await store.check("nonsense") is None
+        assert await store.check("\ud800") is None
+        assert await store.remove(admin)
+        assert not await store.remove(admin)
+        assert await store.check(admin) is None
+
+    async def test_tokens_of_a_removed_stream_die_with_it(self, database):
+        streams, store = StreamStore(database), TokenStore(database)
+        await streams.add("shop")
+        token = await store.add(Role.PRODUCER, stream="shop")
+        await streams.remove("shop")
+        assert await store.check(token) is None
+
+    async def test_a_chosen_token_may_be_given_again(self, database):
+        store = TokenStore(database)
+        await store.add(Role.PRODUCER, token="demo")
+        await store.add(Role.ADMIN, token="demo")
+        assert await store.check("demo") == Grant(role=Role.ADMIN, stream=None)
