@@ -237,6 +237,10 @@ class Telemetry:
             "stream_sent_bytes_total", "Body bytes sent to viewers.", "stream"
         )
         self._viewers = f.gauge("viewers", "Playing sessions.", "stream")
+        self._open = f.gauge("http_open", "What viewers hold open at this moment.", "what")
+        self._refused = f.counter(
+            "http_refused_total", "Viewers turned away or cut off, by reason.", "reason"
+        )
         self._lag = f.histogram(
             "event_loop_lag_seconds",
             "How late the event loop woke a sleeper.",
@@ -349,13 +353,23 @@ class Telemetry:
         self._requests(route, str(status)).inc()
         self._request_s(route).observe(seconds)
 
-    def bytes_out(self, stream: str, size: int) -> None:
+    def bytes_out(self, stream: str, count: int) -> None:
         """Body bytes were sent."""
-        self._bytes_out(stream).inc(size)
+        self._bytes_out(stream).inc(count)
 
     def viewers(self, stream: str, count: int) -> None:
         """Playing sessions of the stream."""
         self._viewers(stream).set(count)
+
+    def open_now(self, connections: int, waiting: int, event_streams: int) -> None:
+        """What is held open at this moment."""
+        self._open("connections").set(connections)
+        self._open("blocking_requests").set(waiting)
+        self._open("event_streams").set(event_streams)
+
+    def refused(self, reason: str) -> None:
+        """A viewer's connection or request was turned away or cut off."""
+        self._refused(reason).inc()
 
     # vitrina.supervise.SuperviseMeter
 

@@ -11,6 +11,7 @@ from vitrina import telemetry
 from vitrina.telemetry import CONTENT_TYPE, OTHER, Telemetry
 
 if TYPE_CHECKING:
+    from delivery.meter import DeliveryMeter
     from ingest.source import IngestMeter
     from media.meter import MediaMeter
     from vitrina.supervise import SuperviseMeter
@@ -41,6 +42,8 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.request("media", 200, 0.002)
     meter.bytes_out(stream, 1000)
     meter.viewers(stream, 7)
+    meter.open_now(30, 20, 5)
+    meter.refused("waiters")
     meter.component_failed("stream")
 
 
@@ -54,6 +57,7 @@ def test_it_is_every_meter() -> None:
     made = Telemetry()
     _media: MediaMeter = made
     _ingest: IngestMeter = made
+    _delivery: DeliveryMeter = made
     _supervise: SuperviseMeter = made
 
 
