@@ -1,0 +1,51 @@
+/** What the player needs from whatever plays the stream. */
+import type { Revision } from "../cues/model";
+import type { Anchor } from "../timeline/program-date-time";
+
+export interface Level {
+  readonly index: number;
+  readonly label: string;
+  readonly height: number;
+  /** Bits per second. */
+  readonly bitrate: number;
+}
+
+/** Why an engine gave up. `missing`: the server has no such live stream now (HTTP 4xx or 503). */
+export type Failure = "missing" | "network" | "media" | "unsupported";
+
+export interface EngineSink {
+  anchors(anchors: readonly Anchor[]): void;
+  cue(revision: Revision): void;
+  levels(): void;
+  /** The playlist grew: the origin has fresh media. */
+  advanced(): void;
+  failed(failure: Failure): void;
+  /** UTC ms at a media time, as far as known. */
+  dateAt(mediaTime: number): number | null;
+}
+
+export interface Engine {
+  readonly name: "hls.js" | "native";
+  readonly levels: readonly Level[];
+  /** Index of the level on screen, -1 before the first. */
+  readonly currentLevel: number;
+  /** The viewer's choice; -1 is automatic. */
+  quality: number;
+  /** Seconds from the live edge, null before playback. */
+  readonly latency: number | null;
+  /** Media time where live playback belongs, null before the first playlist. */
+  readonly livePosition: number | null;
+  readonly isLive: boolean;
+  /** Seconds to stay further behind live than the playlist's hold-back, after stalls. */
+  cushion(seconds: number): void;
+  start(): Promise<void>;
+  destroy(): void;
+}
+
+/**
+ * Safari's own player has LL-HLS in the system's media stack (less power, AirPlay) and dates it through
+ * getStartDate; Chromium's newer native HLS has neither low latency nor dates, so it does not count.
+ */
+export function prefersNative(video: HTMLVideoElement): boolean {
+  return "getStartDate" in video && video.canPlayType("application/vnd.apple.mpegurl") !== "";
+}

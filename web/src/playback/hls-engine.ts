@@ -1,0 +1,154 @@
+/** Media Source playback through hls.js, which is loaded only when this engine starts. */
+import type Hls from "hls.js";
+import type { ErrorData, LevelDetails, MetadataSample } from "hls.js";
+import { CUE_ATTRIBUTE, fromDateRange, fromId3 } from "../cues/carriers";
+import type { Anchor } from "../timeline/program-date-time";
+import type { Engine, EngineSink, Failure, Level } from "./engine";
+import { hlsConfig } from "./hls-config";
+
+const MAX_KNOWN_RANGES = 4096;
+
+export class HlsEngine implements Engine {
+  readonly name = "hls.js";
+  #hls: Hls | null = null;
+  #destroyed = false;
+  #quality = -1;
+  #holdBack = 0;
+  #cushion = 0;
+  /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
+  readonly #ranges = new Map<string, number | null>();
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly src: string,
+    private readonly sink: EngineSink,
+  ) {}
+
+  async start(): Promise<void> {
+    let library: typeof import("hls.js");
+    try {
+      library = await import("hls.js");
+    } catch {
+      this.#fail("network");
+      return;
+    }
+    if (this.#destroyed) return;
+    const { default: Player, Events } = library;
+    if (!Player.isSupported()) {
+      this.#fail("unsupported");
+      return;
+    }
+    const hls = new Player(hlsConfig);
+    this.#hls = hls;
+    hls.on(Events.MANIFEST_PARSED, () => this.sink.levels());
+    hls.on(Events.LEVELS_UPDATED, () => this.sink.levels());
+    hls.on(Events.LEVEL_SWITCHED, () => this.sink.levels());
+    hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.#listed(details, true));
+    hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
+    hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => this.#dateRanges(details));
+    hls.on(Events.FRAG_PARSING_METADATA, (_event, { samples }) => this.#inBand(samples));
+    hls.on(Events.ERROR, (_event, data) => this.#error(data));
+    hls.loadSource(this.src);
+    hls.attachMedia(this.video);
+    if (this.#quality >= 0) hls.loadLevel = this.#quality;
+  }
+
+  destroy(): void {
+    this.#destroyed = true;
+    this.#hls?.destroy();
+    this.#hls = null;
+  }
+
+  get levels(): Level[] {
+    const levels = this.#hls?.levels ?? [];
+    return levels.map(({ height, bitrate, videoCodec }, index) => {
+      const twin = levels.some((other, i) => i !== index && other.height === height);
+      const rate = `${(bitrate / 1e6).toFixed(1)} Mb/s`;
+      const size = height > 0 ? `${height}p` : videoCodec ? "" : "Audio";
+      return { index, height, bitrate, label: size && !twin ? size : `${size} ${rate}`.trim() };
+    });
+  }
+
+  get currentLevel(): number {
+    return this.#hls?.currentLevel ?? -1;
+  }
+
+  get quality(): number {
+    return this.#quality;
+  }
+
+  set quality(index: number) {
+    this.#quality = index;
+    // loadLevel switches with the next part; nextLevel would flush the second that low latency buffers.
+    if (this.#hls) this.#hls.loadLevel = index;
+  }
+
+  get latency(): number | null {
+    const latency = this.#hls?.latency ?? 0;
+    return latency > 0 ? latency : null;
+  }
+
+  get livePosition(): number | null {
+    return this.#hls?.liveSyncPosition ?? null;
+  }
+
+  get isLive(): boolean {
+    return this.#hls?.latestLevelDetails?.live ?? true;
+  }
+
+  cushion(seconds: number): void {
+    if (!this.#hls || this.#holdBack === 0 || seconds === this.#cushion) return;
+    this.#cushion = seconds;
+    this.#hls.targetLatency = this.#holdBack + seconds;
+  }
+
+  #listed(details: LevelDetails, advanced: boolean): void {
+    this.#holdBack = details.partHoldBack || details.holdBack || 0;
+    this.sink.anchors(anchorsOf(details));
+    this.#dateRanges(details);
+    if (advanced && details.advanced) this.sink.advanced();
+  }
+
+  #dateRanges(details: LevelDetails): void {
+    for (const [id, range] of Object.entries(details.dateRanges)) {
+      const attribute = range?.attr[CUE_ATTRIBUTE];
+      if (!range || attribute === undefined) continue;
+      const start = range.startDate.getTime();
+      const ends = range.endDate?.getTime() ?? (range.duration === null ? null : start + range.duration * 1000);
+      if (this.#ranges.get(id) === ends) continue;
+      if (this.#ranges.size >= MAX_KNOWN_RANGES) this.#ranges.clear();
+      this.#ranges.set(id, ends);
+      const revision = fromDateRange(attribute, start, ends);
+      if (revision) this.sink.cue(revision);
+    }
+  }
+
+  #inBand(samples: readonly MetadataSample[]): void {
+    for (const sample of samples) {
+      const revision = fromId3(sample.data, this.sink.dateAt(sample.pts));
+      if (revision) this.sink.cue(revision);
+    }
+  }
+
+  #error(data: ErrorData): void {
+    if (!data.fatal) return;
+    const status = data.response?.code ?? 0;
+    if (data.type === "networkError") this.#fail(status >= 400 && status <= 503 ? "missing" : "network");
+    else this.#fail(String(data.details).includes("incompatible") ? "unsupported" : "media");
+  }
+
+  #fail(failure: Failure): void {
+    if (!this.#destroyed) this.sink.failed(failure);
+  }
+}
+
+/** Segments, and the one still growing out of parts; gaps have a date but no media. */
+function anchorsOf(details: LevelDetails): Anchor[] {
+  const listed = details.fragmentHint ? [...details.fragments, details.fragmentHint] : details.fragments;
+  const anchors: Anchor[] = [];
+  for (const fragment of listed) {
+    const { start, duration, programDateTime } = fragment;
+    if (programDateTime !== null) anchors.push({ start, end: start + duration, pdt: programDateTime });
+  }
+  return anchors;
+}

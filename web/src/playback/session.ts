@@ -1,0 +1,301 @@
+/** Plays one stream for as long as its element lives: engines come and go, the session stays. */
+import { CueFeed } from "../cues/feed";
+import { CueScheduler, type CueChange } from "../cues/scheduler";
+import { FrameClock } from "../timeline/frame-clock";
+import { ProgramDateTime } from "../timeline/program-date-time";
+import { LatencyCushion } from "./cushion";
+import { type Engine, type EngineSink, type Failure, prefersNative } from "./engine";
+import { HlsEngine } from "./hls-engine";
+import { NativeEngine } from "./native-engine";
+import { type Phase, type ServerState, phaseOf } from "./phase";
+import { StallMeter } from "./stalls";
+
+export interface SessionSink {
+  phase(phase: Phase): void;
+  cues(changes: readonly CueChange[]): void;
+  /** After every presented frame that has a date, UTC ms. */
+  frame(pdt: number): void;
+  levels(): void;
+}
+
+const TICK_MS = 250;
+/** Rebuilds after a failure, ms; the last one repeats. */
+const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 5000] as const;
+/** A hole in the buffer is stepped over after this long, faster than hls.js walks its gap list. */
+const HOLE_MS = 700;
+const RESYNC_MS = 2500;
+const RESYNC_AGAIN_MS = 4000;
+const REBUILD_MS = 12_000;
+const SILENT_ORIGIN_MS = 20_000;
+const FRESH_MS = 4000;
+const SEEK_SYNC_MS = 300;
+/** Longer waits are outages; staying further behind would not have helped. */
+const OWN_NETWORK_MS = 3000;
+
+export class Session {
+  readonly scheduler = new CueScheduler();
+  readonly clock = new ProgramDateTime();
+  readonly #meter = new StallMeter();
+  readonly #cushion = new LatencyCushion();
+  readonly #frames: FrameClock;
+  readonly #feed: CueFeed;
+  readonly #abort = new AbortController();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #rebuild: ReturnType<typeof setTimeout> | undefined;
+  #seekSync: ReturnType<typeof setTimeout> | undefined;
+  #engine: Engine | null = null;
+  #quality = -1;
+  #failures = 0;
+  #server: ServerState | null = null;
+  #missing = false;
+  #unsupported = false;
+  #everPlayed = false;
+  #playedOut = false;
+  #phase: Phase = "loading";
+  #presented: number | null = null;
+  #furthest: number | null = null;
+  #advancedAt = 0;
+  #resyncAt = 0;
+  #lastTime = -1;
+  #movedAt = 0;
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly src: string,
+    private readonly sink: SessionSink,
+  ) {
+    this.#frames = new FrameClock(video, (time) => this.#frame(time));
+    this.#feed = new CueFeed(src, {
+      cue: (revision) => void this.scheduler.merge(revision),
+      state: (state) => this.#serverSays(state),
+    });
+  }
+
+  get engine(): Engine | null {
+    return this.#engine;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  get quality(): number {
+    return this.#quality;
+  }
+
+  set quality(index: number) {
+    this.#quality = index;
+    if (this.#engine) this.#engine.quality = index;
+  }
+
+  /** UTC ms of the frame on screen. */
+  get presented(): number | null {
+    return this.#presented;
+  }
+
+  /** UTC ms of the latest frame ever shown: what a seek back does not take from the viewer. */
+  get furthest(): number | null {
+    return this.#furthest;
+  }
+
+  get stalls(): number {
+    return this.#meter.stalls(performance.now());
+  }
+
+  get stallSeconds(): number {
+    return this.#meter.seconds(performance.now());
+  }
+
+  start(): void {
+    const { signal } = this.#abort;
+    const on = (name: string, run: () => void) => this.video.addEventListener(name, run, { signal });
+    on("waiting", () => {
+      if (this.#everPlayed && !this.video.seeking && !this.video.paused) this.#meter.waiting(performance.now());
+    });
+    on("playing", () => this.#moved());
+    on("pause", () => this.#meter.resumed(performance.now(), true));
+    on("seeked", () => this.#sought());
+    on("ended", () => {
+      this.#meter.resumed(performance.now(), true);
+      this.#playedOut = true;
+      this.#tell();
+    });
+    this.#frames.start();
+    this.#feed.start();
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#build();
+  }
+
+  stop(): void {
+    this.#abort.abort();
+    clearInterval(this.#timer);
+    clearTimeout(this.#rebuild);
+    clearTimeout(this.#seekSync);
+    this.#frames.stop();
+    this.#feed.stop();
+    this.#engine?.destroy();
+    this.#engine = null;
+  }
+
+  goLive(): void {
+    const position = this.#engine?.livePosition;
+    if (position !== null && position !== undefined) this.video.currentTime = position;
+  }
+
+  #build(): void {
+    clearTimeout(this.#rebuild);
+    this.#rebuild = undefined;
+    this.#engine?.destroy();
+    this.clock.clear(); // a new engine has a new zero
+    this.#playedOut = false;
+    this.#advancedAt = this.#movedAt = performance.now();
+    const sink: EngineSink = {
+      anchors: (anchors) => this.clock.update(anchors),
+      cue: (revision) => void this.scheduler.merge(revision),
+      levels: () => this.sink.levels(),
+      advanced: () => this.#advanced(),
+      failed: (failure) => this.#failed(failure),
+      dateAt: (time) => this.clock.at(time),
+    };
+    const Kind = prefersNative(this.video) ? NativeEngine : HlsEngine;
+    this.#engine = new Kind(this.video, this.src, sink);
+    this.#engine.quality = this.#quality;
+    void this.#engine.start();
+  }
+
+  #advanced(): void {
+    this.#advancedAt = performance.now();
+    if (this.#missing) {
+      this.#missing = false;
+      this.#tell();
+    }
+  }
+
+  #failed(failure: Failure): void {
+    this.#engine?.destroy();
+    this.#engine = null;
+    this.#unsupported = failure === "unsupported";
+    this.#missing = failure === "missing" || (failure === "network" && this.#missing);
+    if (!this.#unsupported) this.#later();
+    this.#tell();
+  }
+
+  #later(): void {
+    if (this.#rebuild !== undefined) return;
+    const step = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 5000;
+    this.#failures += 1;
+    // Spread, so that a thousand viewers do not come back in the same millisecond.
+    this.#rebuild = setTimeout(() => this.#build(), step * (0.75 + Math.random() / 2));
+  }
+
+  #serverSays(state: ServerState): void {
+    const was = this.#server;
+    this.#server = state;
+    const back = state === "live" && was !== "live";
+    if (back && (this.#engine === null || this.#playedOut || this.#missing)) {
+      this.#failures = 0;
+      this.#build();
+    }
+    this.#tell();
+  }
+
+  #frame(time: number): void {
+    const pdt = this.clock.at(time);
+    if (pdt === null) return;
+    this.#presented = pdt;
+    this.#furthest = Math.max(pdt, this.#furthest ?? pdt);
+    const changes = this.scheduler.frame(pdt);
+    if (changes.length > 0) this.sink.cues(changes);
+    this.sink.frame(pdt);
+  }
+
+  #moved(): void {
+    const now = performance.now();
+    const wait = this.#meter.current(now);
+    if (wait >= 100 && wait < OWN_NETWORK_MS && this.#server !== "reconnecting") this.#cushion.stalled(now);
+    this.#meter.resumed(now, !this.#everPlayed);
+    this.#movedAt = now;
+    this.#everPlayed = true;
+    this.#playedOut = false;
+    this.#missing = false;
+    this.#failures = 0;
+    this.#tell();
+  }
+
+  #sought(): void {
+    clearTimeout(this.#seekSync);
+    this.#seekSync = setTimeout(() => {
+      void this.#feed.sync(this.clock.at(this.video.currentTime));
+    }, SEEK_SYNC_MS);
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    const { video } = this;
+    const engine = this.#engine;
+    if (video.currentTime !== this.#lastTime) {
+      this.#lastTime = video.currentTime;
+      if (this.#meter.current(now) > 0 && video.readyState >= 3 && !video.seeking) this.#moved();
+      if (this.#meter.current(now) === 0) this.#movedAt = now;
+    }
+    engine?.cushion(this.#cushion.tick(now));
+    const due = engine !== null && !video.paused && !this.#playedOut;
+    if (due) this.#recover(engine, now - this.#movedAt, now);
+    if (!due) this.#movedAt = now;
+    this.#tell();
+  }
+
+  /** Steps that bring a stuck picture back, mildest first; `stuck` in ms. */
+  #recover(engine: Engine, stuck: number, now: number): void {
+    const { video } = this;
+    if (stuck < HOLE_MS || video.seeking) return;
+    const next = nextBuffered(video);
+    if (next !== null) {
+      video.currentTime = next;
+      return;
+    }
+    const fresh = now - this.#advancedAt < FRESH_MS;
+    const live = engine.livePosition;
+    if (stuck >= RESYNC_MS && fresh && live !== null && now - this.#resyncAt > RESYNC_AGAIN_MS) {
+      if (live > video.currentTime + 1) {
+        this.#resyncAt = now;
+        video.currentTime = live;
+        return;
+      }
+    }
+    const silent = now - this.#advancedAt > SILENT_ORIGIN_MS && this.#server !== "reconnecting";
+    if (silent || (stuck >= REBUILD_MS && fresh && this.#everPlayed)) {
+      engine.destroy();
+      this.#engine = null;
+      this.#later();
+    }
+  }
+
+  #tell(): void {
+    const now = performance.now();
+    const due = !this.video.paused && !this.#playedOut;
+    const phase = phaseOf({
+      server: this.#server,
+      missing: this.#missing,
+      unsupported: this.#unsupported,
+      everPlayed: this.#everPlayed,
+      playedOut: this.#playedOut,
+      stalledMs: due ? now - this.#movedAt : 0,
+    });
+    if (phase === this.#phase) return;
+    this.#phase = phase;
+    this.sink.phase(phase);
+  }
+}
+
+/** Where the next buffered stretch begins when the playhead stands before a hole; null when it does not. */
+function nextBuffered(video: HTMLVideoElement): number | null {
+  const { buffered, currentTime } = video;
+  for (let i = 0; i < buffered.length; i += 1) {
+    const start = buffered.start(i);
+    const end = buffered.end(i);
+    if (start <= currentTime && end > currentTime + 0.15) return null; // media is there: the decoder is slow
+    if (start > currentTime && end - start > 0.3) return start + 0.02;
+  }
+  return null;
+}
