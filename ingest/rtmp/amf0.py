@@ -51,7 +51,8 @@ class EcmaArray(dict[str, "AmfValue"]):
     """An object that is written as an ECMA array, as onMetaData is."""
 
 
-AmfValue: TypeAlias = "bool | int | float | str | Undefined | Date | Mapping[str, AmfValue] | Sequence[AmfValue] | None"
+_Scalar: TypeAlias = "bool | int | float | str | Undefined | Date | None"
+AmfValue: TypeAlias = "_Scalar | Mapping[str, AmfValue] | Sequence[AmfValue]"
 AmfObject: TypeAlias = "Mapping[str, AmfValue]"
 
 

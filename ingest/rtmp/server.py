@@ -1,0 +1,425 @@
+"""The RTMP listener: moves bytes between sockets and `ServerSession`, and knows the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+
+import structlog
+
+from config.settings import RtmpSettings
+from ingest.rtmp.chunks import ChunkLimits
+from ingest.rtmp.errors import Fault, RtmpError
+from ingest.rtmp.events import (
+    Event,
+    FormatChanged,
+    MetadataReceived,
+    PublishEnded,
+    PublishRequested,
+    TrackEnded,
+    TrackIgnored,
+)
+from ingest.rtmp.session import ServerSession, State
+from ingest.rtmp.tracks import TICKS_PER_MS, Describe
+from ingest.source import IngestMeter, KeyRefused, Publication, PublishGate
+from media.bitstream import describe as describe_config
+from media.model import FormatRefused, Packet
+
+PROTOCOL = "rtmp"
+WRAP_TICKS = 2**32 * TICKS_PER_MS
+LINGER_S = 1.0
+"""How long a refused client may take to read why; closing at once would reset its connection."""
+_NS = 1_000_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+class RtmpServer:
+    """Accepts encoders and hands their packets to the gate's publications.
+
+    `run` owns the listener, one connection object per client, a watch task, and one short task
+    per key check. Nothing queues here: packets are pushed as they are read, and reading pauses
+    while a key is checked.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: RtmpSettings,
+        gate: PublishGate,
+        meter: IngestMeter,
+        describe: Describe = describe_config,
+    ) -> None:
+        self.settings = settings
+        self.gate = gate
+        self.meter = meter
+        self.describe = describe
+        self.started = asyncio.Event()
+        self.limits = ChunkLimits(
+            max_message_bytes=settings.max_message_bytes,
+            max_partial_bytes=settings.max_partial_bytes,
+            max_chunk_streams=settings.max_chunk_streams,
+        )
+        self._port = settings.port
+        self._connections: set[_Connection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._group: asyncio.TaskGroup | None = None
+        self._drained = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The bound port; the configured one until `started` is set."""
+        return self._port
+
+    async def run(self) -> None:
+        """Bind and serve until cancelled, then end every publication and connection.
+
+        Raises `OSError` when the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            lambda: _Connection(self), self.settings.host, self.settings.port, start_serving=False
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._watch(), name="rtmp-watch")
+                await listener.start_serving()
+                self._port = listener.sockets[0].getsockname()[1]
+                self.started.set()
+                _log.info("listening for encoders", protocol=PROTOCOL, port=self._port)
+        finally:
+            self._group = None
+            listener.close()
+            for connection in tuple(self._connections):
+                connection.shut_down()
+            if self._connections:
+                await self._drained.wait()
+
+    def admit(self, connection: _Connection, address: str) -> bool:
+        """Count a new connection in, unless one of the limits is reached."""
+        if (
+            self._group is None
+            or len(self._connections) >= self.settings.max_connections
+            or self._addresses[address] >= self.settings.max_connections_per_address
+        ):
+            return False
+        self._connections.add(connection)
+        self._addresses[address] += 1
+        self._drained.clear()
+        return True
+
+    def dismiss(self, connection: _Connection, address: str) -> None:
+        """Count a connection out."""
+        self._connections.discard(connection)
+        self._addresses[address] -= 1
+        if self._addresses[address] <= 0:
+            del self._addresses[address]
+        if not self._connections:
+            self._drained.set()
+
+    def check_key(self, connection: _Connection, key: str) -> None:
+        """Start the key's check; its end calls back into the connection."""
+        if self._group is not None:
+            self._group.create_task(connection.authorize(key), name="rtmp-authorize")
+
+    async def _watch(self) -> None:
+        """Enforce the deadlines of all connections, a fifth of the shortest one apart."""
+        settings = self.settings
+        shortest = min(
+            settings.handshake_timeout_s, settings.idle_timeout_s, settings.ping_interval_s
+        )
+        interval = min(1.0, shortest / 5)
+        while True:
+            await asyncio.sleep(interval)
+            now_ns = time.monotonic_ns()
+            for connection in tuple(self._connections):
+                connection.check(now_ns)
+
+
+class _Connection(asyncio.Protocol):
+    """One client. Every callback runs on the event loop; whatever goes wrong ends only this one."""
+
+    def __init__(self, server: RtmpServer) -> None:
+        self._server = server
+        self._meter = server.meter
+        self._session = ServerSession(limits=server.limits, describe=server.describe)
+        self._transport: asyncio.Transport | None = None
+        self._publication: Publication | None = None
+        self._admitted = False
+        self._address = ""
+        self._remote = ""
+        self._closing_ns = 0
+        self._reason = "eof"
+        now_ns = time.monotonic_ns()
+        self._opened_ns = self._read_ns = self._pinged_ns = now_ns
+        self._unpublished_ns = now_ns
+
+    # Callbacks of the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername") or ("unknown", 0)
+        self._address = str(peer[0])
+        self._remote = f"{self._address}:{peer[1]}"
+        self._admitted = self._server.admit(self, self._address)
+        if self._admitted:
+            self._meter.connection_opened(PROTOCOL)
+            return
+        self._closing_ns = self._opened_ns
+        self._meter.rejected(PROTOCOL, Fault.LIMIT)
+        self._warn(Fault.LIMIT, "Too many RTMP connections are open.")
+        transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing_ns:
+            return
+        now_ns = time.monotonic_ns()
+        self._read_ns = now_ns
+        self._meter.bytes_in(PROTOCOL, len(data))
+        try:
+            self._session.receive_data(data, now_ns)
+            self._drain()
+        except RtmpError as error:
+            self._cut(error.fault, str(error))
+        except Exception:
+            self._broken()
+
+    def pause_writing(self) -> None:
+        # Answers are small: whoever leaves 64 KiB of them unread only asks.
+        if not self._closing_ns:
+            self._cut(Fault.SLOW_READER, "The client does not read the answers.")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._admitted:
+            return
+        if exc is not None and not self._closing_ns:
+            self._reason = "reset"
+        self._end_publication("error")
+        self._server.dismiss(self, self._address)
+        self._meter.connection_closed(PROTOCOL, self._reason)
+        _log.debug(
+            "encoder connection closed", protocol=PROTOCOL, remote=self._remote, reason=self._reason
+        )
+
+    # What the session says
+
+    def _drain(self) -> None:
+        next_event = self._session.next_event
+        while (event := next_event()) is not None:
+            if type(event) is Packet:
+                if self._publication is not None:
+                    self._publication.push(event)
+            else:
+                self._handle(event)
+                if self._closing_ns:
+                    return
+        self._flush()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case PublishRequested():
+                if self._transport is not None:
+                    self._transport.pause_reading()
+                self._server.check_key(self, event.key)
+            case FormatChanged():
+                self._set_format(event)
+            case TrackEnded():
+                if self._publication is not None:
+                    self._publication.drop_track(event.track, event.kind)
+            case TrackIgnored():
+                self._warn(Fault.CODEC, event.text, track=event.track)
+            case MetadataReceived():
+                encoder = event.values.get("encoder")
+                if isinstance(encoder, str):
+                    encoder = "".join(c for c in encoder if c.isprintable())[:64]
+                    self._info("encoder metadata", encoder=encoder)
+            case PublishEnded():
+                self._reason = "bye"
+                self._unpublished_ns = time.monotonic_ns()
+                self._end_publication("bye")
+            case _:
+                raise AssertionError(event)
+
+    def _set_format(self, event: FormatChanged) -> None:
+        if self._publication is None:
+            return
+        try:
+            self._publication.set_format(event.track, event.track_format)
+        except FormatRefused as error:
+            raise RtmpError(Fault.FORMAT, str(error)) from error
+
+    async def authorize(self, key: str) -> None:
+        """Ask the gate about the key, then publish or refuse. Lets no error out."""
+        try:
+            async with asyncio.timeout(self._server.settings.handshake_timeout_s):
+                stream = await self._server.gate.authorize(key)
+            if not self._closing_ns and not self._lost():
+                self._open(stream)
+        except KeyRefused as error:
+            self._refuse(str(error))
+        except RtmpError as error:
+            self._cut(error.fault, str(error))
+        except TimeoutError:
+            self._cut(Fault.TIMEOUT, "The stream key could not be checked in time: try again.")
+        except Exception:
+            self._broken()
+
+    def _open(self, stream: str) -> None:
+        self._publication = self._server.gate.open(
+            stream, protocol=PROTOCOL, wrap_ticks=WRAP_TICKS, on_takeover=self._taken_over
+        )
+        self._reason = "eof"
+        self._session.accept_publish()
+        self._info("encoder connected", encoder=self._session.flash_version)
+        assert self._transport is not None
+        self._transport.resume_reading()
+        self._drain()
+
+    # Deadlines
+
+    def check(self, now_ns: int) -> None:
+        """Ping, or cut a connection that is past a deadline."""
+        settings = self._server.settings
+        if self._closing_ns:
+            if now_ns - self._closing_ns > LINGER_S * _NS and self._transport is not None:
+                self._transport.abort()
+            return
+        if self._session.state is State.HANDSHAKE:
+            if now_ns - self._opened_ns > settings.handshake_timeout_s * _NS:
+                self._time_out(f"No handshake within {settings.handshake_timeout_s:g} s.")
+            return
+        if self._session.state is State.AUTHORIZING:
+            return
+        if now_ns - self._read_ns > settings.idle_timeout_s * _NS:
+            self._time_out(f"The client sent nothing for {settings.idle_timeout_s:g} s.")
+            return
+        allowed_s = settings.handshake_timeout_s + settings.idle_timeout_s
+        if self._publication is None and now_ns - self._unpublished_ns > allowed_s * _NS:
+            self._time_out(f"The client published nothing for {allowed_s:g} s.")
+            return
+        if now_ns - self._pinged_ns >= settings.ping_interval_s * _NS:
+            self._pinged_ns = now_ns
+            self._session.ping(now_ns // 1_000_000)
+            self._flush()
+
+    # Ends
+
+    def shut_down(self) -> None:
+        """Close now, because the server stops."""
+        if not self._closing_ns:
+            self._reason = "shutdown"
+            self._closing_ns = time.monotonic_ns()
+            self._end_publication("bye")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _taken_over(self) -> None:
+        if self._closing_ns or self._publication is None:
+            return
+        self._reason = "takeover"
+        text = "Another encoder publishes this stream now."
+        self._info("encoder replaced")
+        self._end_publication("takeover")
+        self._session.fail(text)
+        self._close()
+
+    def _refuse(self, text: str) -> None:
+        if self._closing_ns or self._lost():
+            return
+        self._reason = "rejected"
+        self._meter.rejected(PROTOCOL, Fault.KEY)
+        self._warn(Fault.KEY, text)
+        self._session.refuse_publish(text)
+        self._close()
+
+    def _time_out(self, text: str) -> None:
+        self._cut(Fault.TIMEOUT, text, left="timeout")
+
+    def _cut(self, fault: Fault, text: str, *, left: str = "error") -> None:
+        """End the connection for the peer's fault, telling the encoder where it listens."""
+        if self._closing_ns:
+            return
+        self._reason = "timeout" if fault is Fault.TIMEOUT else "rejected"
+        self._meter.rejected(PROTOCOL, fault)
+        self._warn(fault, text)
+        self._end_publication(left)
+        self._session.fail(text)
+        self._close()
+
+    def _broken(self) -> None:
+        """End the connection for a fault of ours, with the traceback in the log."""
+        if self._closing_ns:
+            return
+        _log.exception(
+            "encoder connection failed",
+            protocol=PROTOCOL,
+            stream=self._stream(),
+            remote=self._remote,
+        )
+        self._reason = "error"
+        self._meter.rejected(PROTOCOL, Fault.INTERNAL)
+        self._closing_ns = time.monotonic_ns()
+        with contextlib.suppress(Exception):
+            self._end_publication("error")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        """Send what is left, then let the peer close; `check` aborts it after `LINGER_S`."""
+        self._closing_ns = time.monotonic_ns()
+        self._flush()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._session.received == 0 or not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        if not transport.is_reading():
+            transport.resume_reading()
+
+    def _end_publication(self, reason: str) -> None:
+        publication, self._publication = self._publication, None
+        if publication is not None:
+            publication.close(reason)
+            _log.info(
+                "encoder left",
+                protocol=PROTOCOL,
+                stream=publication.stream,
+                remote=self._remote,
+                reason=reason,
+                dropped=self._session.dropped,
+            )
+
+    # Small things
+
+    def _flush(self) -> None:
+        out = self._session.data_to_send()
+        if out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(out)
+
+    def _lost(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _stream(self) -> str | None:
+        return None if self._publication is None else self._publication.stream
+
+    def _info(self, event: str, **fields: object) -> None:
+        _log.info(event, protocol=PROTOCOL, stream=self._stream(), remote=self._remote, **fields)
+
+    def _warn(self, fault: Fault, text: str, **fields: object) -> None:
+        _log.warning(
+            "encoder connection cut",
+            protocol=PROTOCOL,
+            stream=self._stream(),
+            remote=self._remote,
+            reason=fault.value,
+            detail=text,
+            **fields,
+        )

@@ -1,0 +1,343 @@
+"""The server's side of one RTMP connection, as a state machine without I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from ingest.rtmp import flv
+from ingest.rtmp.amf0 import UNDEFINED, AmfValue, encode
+from ingest.rtmp.chunks import ChunkLimits, ChunkReader, ChunkWriter, Message
+from ingest.rtmp.errors import Fault, RtmpError
+from ingest.rtmp.events import Event, MetadataReceived, PublishEnded, PublishRequested
+from ingest.rtmp.handshake import ServerHandshake
+from ingest.rtmp.messages import (
+    DYNAMIC_BANDWIDTH,
+    Command,
+    MessageType,
+    UserControl,
+    parse_command,
+    parse_data,
+    parse_u32,
+    parse_user_control,
+    split_aggregate,
+    user_control,
+)
+from ingest.rtmp.target import publish_target
+from ingest.rtmp.tracks import Describe, Tracks
+
+CHUNK_SIZE = 65536
+"""What we send with; FFmpeg then uses the same."""
+WINDOW_BYTES = 2_500_000
+EARLY_LIMITS = ChunkLimits(max_message_bytes=65536, max_partial_bytes=65536, max_chunk_streams=8)
+"""Until a key was accepted; encoders need less than 1 kB and four chunk streams."""
+EARLY_BYTES = 524_288
+"""All that may be received until a key was accepted, so that strangers cost no parsing time."""
+MAX_STREAMS = 16
+
+_CONTROL, _COMMANDS = 2, 3
+_STREAM_COMMANDS = 5
+_FORWARD = 4.0
+_CAPS_MODEX, _CAPS_NANO_OFFSET = 4, 8
+
+
+class State(Enum):
+    """How far a connection has come."""
+
+    HANDSHAKE = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    AUTHORIZING = auto()
+    PUBLISHING = auto()
+    FAILED = auto()
+
+
+class ServerSession:
+    """One connection: feed bytes, drain events, send what `data_to_send` returns.
+
+    On `RtmpError` from `next_event` (or from the transport's own checks, through `fail`) the
+    transport sends what is left and closes. Memory is bounded by the limits of the chunk reader.
+    """
+
+    def __init__(self, *, limits: ChunkLimits, describe: Describe) -> None:
+        """`limits` hold once a key was accepted, tighter ones before."""
+        self.state = State.HANDSHAKE
+        self.received = 0
+        """Bytes since the connection began."""
+        self.flash_version = ""
+        """What the encoder calls itself, at most 64 printable characters."""
+        self._limits = limits
+        self._describe = describe
+        self._handshake = ServerHandshake()
+        self._reader = ChunkReader(EARLY_LIMITS)
+        self._writer = ChunkWriter()
+        self._out: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._aggregate: Iterator[Message] = iter(())
+        self._tracks = Tracks(describe)
+        self._now_ns = 0
+        self._early_left = EARLY_BYTES
+        self._window = WINDOW_BYTES
+        self._acknowledged = 0
+        self._app = ""
+        self._tc_url = ""
+        self._streams: set[int] = set()
+        self._publish_stream = 0
+        self._had_publication = False
+
+    @property
+    def dropped(self) -> int:
+        """Frames of the current publication that nothing could have decoded."""
+        return self._tracks.dropped
+
+    def receive_data(self, data: bytes, now_ns: int) -> None:
+        """Take bytes read at `now_ns`. Raises `RtmpError` (handshake, protocol)."""
+        if self.state is State.FAILED:
+            return
+        self.received += len(data)
+        self._now_ns = now_ns
+        if self.state not in (State.AUTHORIZING, State.PUBLISHING):
+            self._early_left -= len(data)
+            if self._early_left < 0:
+                raise RtmpError(
+                    Fault.PROTOCOL, f"The client sent {EARLY_BYTES} bytes without publishing."
+                )
+        if self.state is State.HANDSHAKE:
+            reply = self._handshake.receive_data(data)
+            if reply:
+                self._out.append(reply)
+            if not self._handshake.done:
+                return
+            self.state = State.CONNECTING
+            data = self._handshake.rest
+        self._reader.receive_data(data)
+        if self.received - self._acknowledged >= self._window:
+            self._acknowledged = self.received
+            total = (self.received & 0xFFFFFFFF).to_bytes(4, "big")
+            self._send(_CONTROL, MessageType.ACKNOWLEDGEMENT, 0, total)
+
+    def next_event(self) -> Event | None:
+        """Return the next event, None when more bytes or an answer to a request are needed.
+
+        Raises `RtmpError`; the session is over then.
+        """
+        while not self._events:
+            if self.state in (State.HANDSHAKE, State.AUTHORIZING, State.FAILED):
+                return None
+            message = next(self._aggregate, None) or self._reader.next_message()
+            if message is None:
+                return None
+            self._receive(message)
+        return self._events.popleft()
+
+    def data_to_send(self) -> bytes:
+        """Return and forget the bytes for the peer."""
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def accept_publish(self) -> None:
+        """Tell the client that it publishes; reading goes on with the full limits."""
+        assert self.state is State.AUTHORIZING
+        self.state = State.PUBLISHING
+        self._had_publication = True
+        self._reader.limits = self._limits
+        self._tracks = Tracks(self._describe)
+        stream = self._publish_stream
+        begin = user_control(UserControl.STREAM_BEGIN, stream)
+        self._send(_CONTROL, MessageType.USER_CONTROL, 0, begin)
+        self._on_status("status", "NetStream.Publish.Start", "The stream is published.")
+
+    def refuse_publish(self, text: str) -> None:
+        """Tell the client that its key is not accepted; the transport closes after sending."""
+        self._on_status("error", "NetStream.Publish.BadName", text)
+        self.state = State.FAILED
+
+    def fail(self, text: str) -> None:
+        """Tell a publishing client why it is cut off; the transport closes after sending."""
+        if self.state in (State.AUTHORIZING, State.PUBLISHING):
+            self._on_status("error", "NetStream.Publish.Rejected", text)
+        self.state = State.FAILED
+
+    def ping(self, now_ms: int) -> None:
+        """Ask the client for a sign of life."""
+        if self.state in (State.CONNECTED, State.PUBLISHING):
+            ping = user_control(UserControl.PING_REQUEST, now_ms)
+            self._send(_CONTROL, MessageType.USER_CONTROL, 0, ping)
+
+    def _receive(self, message: Message) -> None:
+        match message.type:
+            case MessageType.VIDEO:
+                self._media(flv.parse_video(message.payload), message.timestamp)
+            case MessageType.AUDIO:
+                self._media(flv.parse_audio(message.payload), message.timestamp)
+            case MessageType.COMMAND | MessageType.COMMAND_AMF3:
+                command = parse_command(message)
+                if command is not None:
+                    self._command(command, message.stream_id)
+            case MessageType.DATA | MessageType.DATA_AMF3:
+                self._data(message)
+            case MessageType.AGGREGATE:
+                self._aggregate = self._members(message)
+            case MessageType.USER_CONTROL:
+                event, value = parse_user_control(message.payload)
+                if event == UserControl.PING_REQUEST:
+                    pong = user_control(UserControl.PING_RESPONSE, value)
+                    self._send(_CONTROL, MessageType.USER_CONTROL, 0, pong)
+            case MessageType.WINDOW_ACK_SIZE:
+                self._window = parse_u32(message) or WINDOW_BYTES
+            case _:
+                # Acknowledgements, shared objects and what is unknown need no answer.
+                pass
+
+    @staticmethod
+    def _members(message: Message) -> Iterator[Message]:
+        for member in split_aggregate(message):
+            if member.type == MessageType.AGGREGATE:
+                raise RtmpError(Fault.MESSAGE, "An aggregate message holds another one.")
+            yield member
+
+    def _media(self, values: Iterator[flv.FlvValue], timestamp: int) -> None:
+        if self.state is State.PUBLISHING:
+            self._events.extend(self._tracks.receive(values, timestamp, self._now_ns))
+        elif not self._had_publication:
+            raise RtmpError(Fault.PROTOCOL, "The client sent media before it published a stream.")
+
+    def _data(self, message: Message) -> None:
+        if self.state is not State.PUBLISHING:
+            return
+        values = parse_data(message)
+        if values and values[0] == "@setDataFrame":
+            values = values[1:]
+        if values and values[0] == "onMetaData" and len(values) > 1 and isinstance(values[1], dict):
+            self._events.append(MetadataReceived(values[1]))
+
+    def _command(self, command: Command, stream_id: int) -> None:
+        match command.name:
+            case "connect":
+                self._connect(command)
+            case "createStream":
+                self._create_stream(command)
+            case "publish":
+                self._publish(command, stream_id)
+            case "FCPublish":
+                self._fc_publish(command)
+            case "releaseStream":
+                self._result(command, None, UNDEFINED)
+            case "FCUnpublish" | "closeStream":
+                self._end_publication()
+                self._result(command, None, UNDEFINED)
+            case "deleteStream":
+                self._delete_stream(command)
+            case "play" | "play2":
+                raise RtmpError(
+                    Fault.PROTOCOL, "Playing over RTMP is not offered: use the HLS address."
+                )
+            case "_result" | "_error" | "onStatus":
+                pass
+            case _:
+                # Hardware encoders end on an error to _checkbw and its like.
+                self._result(command, None, None)
+
+    def _connect(self, command: Command) -> None:
+        if self.state is not State.CONNECTING:
+            raise RtmpError(Fault.PROTOCOL, "The client sent connect twice.")
+        info = {name.lower(): value for name, value in command.object.items()}
+        self._app = _text(info.get("app"))
+        self._tc_url = _text(info.get("tcurl"))
+        self.flash_version = "".join(c for c in _text(info.get("flashver")) if c.isprintable())[:64]
+        self._reader.delta_after_absolute = self.flash_version.startswith(("FMLE", "Flash"))
+        self.state = State.CONNECTED
+        window = WINDOW_BYTES.to_bytes(4, "big")
+        self._send(_CONTROL, MessageType.WINDOW_ACK_SIZE, 0, window)
+        bandwidth = window + bytes((DYNAMIC_BANDWIDTH,))
+        self._send(_CONTROL, MessageType.SET_PEER_BANDWIDTH, 0, bandwidth)
+        self._out.append(self._writer.set_chunk_size(CHUNK_SIZE))
+        self._result(
+            command,
+            {"fmsVer": "FMS/3,0,1,123", "capabilities": 31, "mode": 1},
+            {
+                "level": "status",
+                "code": "NetConnection.Connect.Success",
+                "description": "Connection succeeded.",
+                "objectEncoding": 0,
+                **_enhanced_capabilities(),
+            },
+            always=True,
+        )
+
+    def _create_stream(self, command: Command) -> None:
+        self._require_connect("createStream")
+        if len(self._streams) >= MAX_STREAMS:
+            raise RtmpError(Fault.PROTOCOL, f"The client created {MAX_STREAMS} streams.")
+        stream = next(n for n in range(1, MAX_STREAMS + 1) if n not in self._streams)
+        self._streams.add(stream)
+        self._result(command, None, stream, always=True)
+
+    def _publish(self, command: Command, stream_id: int) -> None:
+        self._require_connect("publish")
+        if self.state is State.PUBLISHING:
+            raise RtmpError(Fault.PROTOCOL, "The client published twice on one connection.")
+        target = publish_target(self._app, self._tc_url, command.text(0))
+        # Some encoders publish on a stream id that they never created: answer on that one.
+        self._publish_stream = stream_id
+        self.state = State.AUTHORIZING
+        self._events.append(PublishRequested(target.key, target.query))
+
+    def _fc_publish(self, command: Command) -> None:
+        """Answer with `onFCPublish`, too: some hardware encoders wait for it.
+
+        It has no code: the usual NetStream.Publish.Start would be said ahead of the key's check.
+        """
+        self._require_connect("FCPublish")
+        self._result(command, None, UNDEFINED)
+        info = {"level": "status", "description": "Publish to be answered on the stream."}
+        payload = encode("onFCPublish", command.transaction, None, info)
+        self._send(_COMMANDS, MessageType.COMMAND, 0, payload)
+
+    def _delete_stream(self, command: Command) -> None:
+        number = command.number(0)
+        if number is not None:
+            self._streams.discard(int(number) if abs(number) < 2**32 else 0)
+        if number is None or number == self._publish_stream:
+            self._end_publication()
+
+    def _end_publication(self) -> None:
+        if self.state is not State.PUBLISHING:
+            return
+        self.state = State.CONNECTED
+        self._early_left = EARLY_BYTES
+        self._events.append(PublishEnded())
+
+    def _require_connect(self, name: str) -> None:
+        if self.state is State.CONNECTING:
+            raise RtmpError(Fault.PROTOCOL, f"The client sent {name} before connect.")
+
+    def _result(self, command: Command, *values: AmfValue, always: bool = False) -> None:
+        """Answer a call; transaction 0 asks for no answer (RTMP 1.0 section 7.2.1.2)."""
+        if command.transaction or always:
+            payload = encode("_result", command.transaction, *values)
+            self._send(_COMMANDS, MessageType.COMMAND, 0, payload)
+
+    def _on_status(self, level: str, code: str, text: str) -> None:
+        info = {"level": level, "code": code, "description": text}
+        payload = encode("onStatus", 0, None, info)
+        self._send(_STREAM_COMMANDS, MessageType.COMMAND, self._publish_stream, payload)
+
+    def _send(self, csid: int, message_type: MessageType, stream_id: int, payload: bytes) -> None:
+        self._out.append(self._writer.write(csid, message_type, stream_id, 0, payload))
+
+
+def _text(value: AmfValue) -> str:
+    return value.strip("'") if isinstance(value, str) else ""
+
+
+def _enhanced_capabilities() -> dict[str, AmfValue]:
+    """What of Enhanced RTMP is understood. No multitrack: extra tracks would be sent in vain."""
+    return {
+        "fourCcList": [name.decode() for name in (*flv.VIDEO_FOURCC, *flv.AUDIO_FOURCC)],
+        "videoFourCcInfoMap": {name.decode(): _FORWARD for name in flv.VIDEO_FOURCC},
+        "audioFourCcInfoMap": {name.decode(): _FORWARD for name in flv.AUDIO_FOURCC},
+        "capsEx": _CAPS_MODEX | _CAPS_NANO_OFFSET,
+    }

@@ -1,0 +1,176 @@
+"""The tracks of one publication: from FLV values to formats and packets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ingest.rtmp import flv
+from ingest.rtmp.errors import Fault, RtmpError
+from ingest.rtmp.events import Event, FormatChanged, TrackEnded, TrackIgnored
+from ingest.rtmp.payload import (
+    length_size,
+    widen_lengths,
+    with_four_byte_lengths,
+    without_temporal_delimiter,
+)
+from media.bitstream import BitstreamError, vp9
+from media.model import Codec, Kind, Packet, TrackFormat
+
+Describe = Callable[[Codec, bytes], TrackFormat]
+
+TICKS_PER_MS = 90
+_MP3_HEADER = 4
+# Version, layer, sampling rate and channel mode (ISO 11172-3 2.4.1.3); the bit rate may vary.
+_MP3_FIXED = (0xFF, 0xFE, 0x0C, 0xC0)
+
+
+class _Track:
+    __slots__ = ("codec", "length_size", "record", "started", "track_format")
+
+    def __init__(self, codec: Codec, record: bytes) -> None:
+        self.codec = codec
+        self.record = record
+        self.length_size = length_size(codec, record)
+        self.track_format: TrackFormat | None = None
+        self.started = codec.kind is Kind.AUDIO
+
+
+class Tracks:
+    """Keeps what was announced per kind and track number; at most 512 of them.
+
+    Frames ahead of a configuration, and pictures ahead of the first key frame, are dropped and
+    counted in `dropped`: nothing can decode them.
+    """
+
+    def __init__(self, describe: Describe) -> None:
+        self.dropped = 0
+        self._describe = describe
+        self._tracks: dict[tuple[Kind, int], _Track] = {}
+        self._ignored: set[tuple[Kind, int]] = set()
+
+    def receive(self, values: Iterator[flv.FlvValue], timestamp: int, now_ns: int) -> list[Event]:
+        """Return the events of one message at `timestamp` (u32 ms), received at `now_ns`.
+
+        Raises `RtmpError` (codec, media) for what track 0 cannot be served with.
+        """
+        events: list[Event] = []
+        for value in values:
+            try:
+                if isinstance(value, flv.Frame):
+                    self._frame(events, value, timestamp, now_ns)
+                elif isinstance(value, flv.Config):
+                    self._config(events, value)
+                elif isinstance(value, flv.End):
+                    self._end(events, value)
+                else:
+                    raise _refusal(value)
+            except RtmpError as error:
+                # Only track 0 is worth a connection: an additional one is ignored.
+                if value.track == 0:
+                    raise
+                self._ignore(events, value, str(error))
+        return events
+
+    def _ignore(self, events: list[Event], value: flv.FlvValue, text: str) -> None:
+        kind = value.kind if isinstance(value, flv.Unsupported) else value.codec.kind
+        self.dropped += 1
+        if (kind, value.track) not in self._ignored:
+            self._ignored.add((kind, value.track))
+            events.append(TrackIgnored(value.track, kind, text))
+
+    def _end(self, events: list[Event], value: flv.End) -> None:
+        kind = value.codec.kind
+        if self._tracks.pop((kind, value.track), None) is not None:
+            events.append(TrackEnded(value.track, kind))
+
+    def _config(self, events: list[Event], value: flv.Config) -> None:
+        place = (value.codec.kind, value.track)
+        known = self._tracks.get(place)
+        if known is not None and known.codec is value.codec and known.record == value.record:
+            return
+        track = _Track(value.codec, value.record)
+        if known is not None and known.codec is value.codec:
+            # The frames up to the next key frame still belong to the old configuration's group.
+            track.started = known.started
+        record = with_four_byte_lengths(value.codec, value.record)
+        track_format = self._described(value.codec, record)
+        self._tracks[place] = track
+        self._announce(events, value.track, track, track_format)
+
+    def _announce(
+        self, events: list[Event], number: int, track: _Track, track_format: TrackFormat
+    ) -> None:
+        if track_format == track.track_format:
+            return
+        track.track_format = track_format
+        # A VP9 configuration has no picture size: its first key frame completes it.
+        if track_format.codec is not Codec.VP9 or track_format.width:
+            events.append(FormatChanged(number, track_format))
+
+    def _described(self, codec: Codec, record: bytes) -> TrackFormat:
+        try:
+            return self._describe(codec, record)
+        except BitstreamError as error:
+            raise RtmpError(Fault.MEDIA, str(error)) from error
+
+    def _frame(self, events: list[Event], frame: flv.Frame, timestamp: int, now_ns: int) -> None:
+        codec = frame.codec
+        if codec is Codec.MP3:
+            self._mp3(events, frame)
+        track = self._tracks.get((codec.kind, frame.track))
+        if track is None or track.codec is not codec:
+            self.dropped += 1
+            return
+        if not track.started:
+            if not frame.key:
+                self.dropped += 1
+                return
+            track.started = True
+        payload = frame.payload
+        if codec is Codec.AV1:
+            payload = without_temporal_delimiter(payload)
+        elif codec is Codec.VP9 and frame.key:
+            self._vp9_size(events, frame, track)
+        elif track.length_size != 4:
+            payload = widen_lengths(payload, track.length_size)
+        dts = timestamp * TICKS_PER_MS
+        events.append(
+            Packet(
+                track=frame.track,
+                codec=codec,
+                dts=dts,
+                pts=dts + frame.offset_ms * TICKS_PER_MS + frame.offset_ns * 9 // 100_000,
+                key=frame.key,
+                payload=payload,
+                arrived_ns=now_ns,
+            )
+        )
+
+    def _vp9_size(self, events: list[Event], frame: flv.Frame, track: _Track) -> None:
+        assert track.track_format is not None
+        try:
+            track_format = vp9.with_dimensions(track.track_format, frame.payload)
+        except BitstreamError as error:
+            raise RtmpError(Fault.MEDIA, str(error)) from error
+        self._announce(events, frame.track, track, track_format)
+
+    def _mp3(self, events: list[Event], value: flv.Frame) -> None:
+        """Announce MP3 by its first frame, and again when the sampling rate or mode changes."""
+        head = value.payload[:_MP3_HEADER]
+        fixed = bytes(byte & mask for byte, mask in zip(head, _MP3_FIXED, strict=False))
+        known = self._tracks.get((Kind.AUDIO, value.track))
+        if known is not None and known.codec is Codec.MP3 and known.record == fixed:
+            return
+        track_format = self._described(Codec.MP3, head)
+        track = self._tracks[Kind.AUDIO, value.track] = _Track(Codec.MP3, fixed)
+        if known is not None and known.codec is Codec.MP3:
+            track.track_format = known.track_format
+        self._announce(events, value.track, track, track_format)
+
+
+def _refusal(value: flv.Unsupported) -> RtmpError:
+    return RtmpError(
+        Fault.CODEC,
+        f"The encoder sends {value.name}, which is not accepted: "
+        "set H.264, HEVC, AV1 or VP9 video and AAC, Opus or MP3 audio.",
+    )
