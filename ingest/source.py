@@ -12,7 +12,7 @@ from typing import Protocol
 from media.model import Kind, Packet, TrackFormat
 
 
-class KeyRefused(Exception):  # noqa: N818  # the peer's fault, not an error of ours
+class KeyRefused(Exception):
     """The stream key is unknown, disabled or not allowed from here."""
 
 

@@ -34,6 +34,12 @@ class SegmentGrid:
     def __init__(self) -> None:
         self._boundaries: list[Boundary] = []
         self._starts: list[int] = []
+        self._discontinuities = 0
+
+    @property
+    def discontinuities_before_last(self) -> int:
+        """EXT-X-DISCONTINUITY-SEQUENCE of a rendition that starts with the newest segment."""
+        return self._discontinuities - (self.last is not None and self.last.discontinuity)
 
     @property
     def last(self) -> Boundary | None:
@@ -49,6 +55,7 @@ class SegmentGrid:
             msn=0 if last is None else last.msn + 1, start=start, discontinuity=discontinuity
         )
         self._boundaries.append(boundary)
+        self._discontinuities += discontinuity
         self._starts.append(start)
         if len(self._boundaries) > 2 * KEEP:
             del self._boundaries[:KEEP]

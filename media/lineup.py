@@ -45,7 +45,7 @@ class Lineup:
         rendition = self.renditions.get(name)
         if rendition is None:
             rendition = self.renditions[name] = self._make(name, kind)
-            rendition.siblings = self.renditions.values
+            rendition.set_siblings(self.renditions.values)
         return rendition
 
     def feed(self, names: Iterable[str]) -> None:
@@ -107,11 +107,6 @@ class Lineup:
         if not on_air or name not in self._fed or name in self._waiting:
             return PATIENCE_IDLE
         return PATIENCE_SOURCE if name in (SOURCE, AUDIO) else PATIENCE_RUNG
-
-    def flush(self, until: int) -> None:
-        """Publish every open part that began before `until`."""
-        for rendition in self.renditions.values():
-            rendition.flush_due(until)
 
     def end(self) -> None:
         """End every playlist."""

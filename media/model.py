@@ -100,5 +100,5 @@ class Packet:
         return self.codec.kind
 
 
-class FormatRefused(Exception):  # noqa: N818  # the peer's fault, not an error of ours
+class FormatRefused(Exception):
     """A track's parameters are outside what this server accepts; the text is for the producer."""

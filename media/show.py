@@ -123,6 +123,7 @@ class Show:
                 run_id=run_id,
                 meter=meter,
                 now_ns=now_ns,
+                discontinuity_sequence=self.grid.discontinuities_before_last,
             ),
         )
         self.ended = False
@@ -180,10 +181,8 @@ class Show:
             self._reset_decoders = True
 
     def end_run(self) -> None:
-        """Note that the publisher left: its last pictures are published, then come gaps."""
-        if self._run is not None:
-            self._run = None
-            self.lineup.flush(self.now + TICKS_PER_SECOND)
+        """Note that the publisher left: what it sent is published, then come gaps."""
+        self._run = None
 
     def set_format(self, track_format: TrackFormat) -> None:
         """Note a track's parameters; they take effect at its next key frame."""
@@ -195,7 +194,10 @@ class Show:
     def drop_track(self, kind: Kind) -> None:
         """Note that the encoder ended a track; the other goes on alone."""
         run = self._run
-        if run is not None and run.formats.pop(kind, None) and kind is Kind.VIDEO:
+        if run is None or kind not in run.formats:
+            return
+        del run.formats[kind]
+        if kind is Kind.VIDEO:
             run.video_started = False
 
     def push(self, packet: Packet) -> None:

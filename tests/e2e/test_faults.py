@@ -1,0 +1,190 @@
+"""Bad input and faults: each row ends with viewers unharmed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.hls import Reader
+from tests.support.push import Publisher
+from tests.support.server import KEY, STREAM, Server, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+def sequence(reader: Reader, rendition: str = "source") -> int:
+    """Number of the newest listed segment."""
+    playlist = reader.media(rendition)
+    return int(playlist.media_sequence) + len(playlist.segments) - 1
+
+
+def wait_sequence(reader: Reader, wanted: int, rendition: str = "source") -> None:
+    wait_for(lambda: sequence(reader, rendition) >= wanted, 30, f"segment {wanted} of {rendition}")
+
+
+def worker_pids(server: Server) -> list[int]:
+    assert server.process is not None
+    out = subprocess.run(
+        ["pgrep", "-P", str(server.process.pid), "-f", "media.transcode.worker"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [int(p) for p in out.stdout.split()]
+
+
+def test_wrong_key_is_refused_and_counted(server: Server, push: Callable[..., Publisher]):
+    publisher = push(key="not-the-key")
+    assert publisher.process.wait(20) != 0
+    assert server.stream()["state"] == "idle"
+    assert server.metric("vitrina_ingest_rejected_connections_total", protocol="rtmp") == 1
+    assert "not-the-key" not in server.log
+    assert "not-the-key" not in server.get("/metrics").text
+
+
+def test_key_never_leaks(server: Server, push: Callable[..., Publisher]):
+    push()
+    server.wait_live()
+    everything = [server.log, server.get("/metrics").text, str(server.stream())]
+    everything += [server.get(f"/live/{STREAM}/index.m3u8").text]
+    assert not [text for text in everything if KEY in text]
+
+
+def test_newer_publisher_takes_over_at_once(server: Server, push: Callable[..., Publisher]):
+    first = push()
+    server.wait_live()
+    reader = Reader(server)
+    wait_sequence(reader, 2)
+    push(size="640x360")
+    assert first.process.wait(10) != 0
+    before = sequence(reader)
+    wait_sequence(reader, before + 3)
+    assert server.stream()["state"] == "live"
+    assert reader.decode("source", segments=2).frames > 60
+
+
+def test_killed_publisher_may_return_within_the_grace(
+    server: Server, push: Callable[..., Publisher]
+):
+    publisher = push()
+    server.wait_live()
+    reader = Reader(server)
+    wait_sequence(reader, 3)
+    publisher.kill()
+    server.wait_state("reconnecting", timeout_s=5)
+    at_loss = sequence(reader)
+    # The playlists stay valid and go on: blocking requests are answered, gaps are listed.
+    wait_sequence(reader, at_loss + 2)
+    assert "#EXT-X-GAP" in reader.text("source")
+    assert "#EXT-X-GAP" in reader.text("360p") or "GAP=YES" in reader.text("360p")
+    during = sequence(reader)
+    push()
+    server.wait_state("live", timeout_s=10)
+    wait_sequence(reader, during + 3)
+    for name in reader.names():
+        assert reader.decode(name, segments=2).frames > 50
+    assert "#EXT-X-DISCONTINUITY\n" not in reader.text("source")
+
+
+def test_changed_encoder_after_reconnect_is_a_discontinuity(
+    server: Server, push: Callable[..., Publisher]
+):
+    publisher = push(size="640x360")
+    server.wait_live()
+    reader = Reader(server)
+    wait_sequence(reader, 2)
+    publisher.kill()
+    server.wait_state("reconnecting", timeout_s=5)
+    push(size="480x270")
+    server.wait_state("live", timeout_s=10)
+    wait_sequence(reader, sequence(reader) + 3)
+    for name in ("source", "audio"):
+        assert reader.text(name).count("#EXT-X-DISCONTINUITY\n") == 1
+    assert reader.decode("source", segments=2).height == 270
+
+
+def test_grace_over_ends_the_show(make_server: Callable[..., Server]):
+    server = make_server(**{"streams.grace_s": 1})
+    with Publisher(f"{server.rtmp}/{KEY}") as publisher:
+        server.wait_live()
+        reader = Reader(server)
+        wait_sequence(reader, 2)
+        publisher.kill()
+        server.wait_state("ended", timeout_s=10)
+        assert reader.media("source").is_endlist
+        assert "PRELOAD-HINT" not in reader.text("source")
+    with Publisher(f"{server.rtmp}/{KEY}"):
+        server.wait_state("live")
+
+
+def test_long_gop_is_reencoded_with_a_finding(server: Server, push: Callable[..., Publisher]):
+    push(gop_s=60, size="640x360")
+    server.wait_live()
+    reader = Reader(server)
+
+    def told() -> bool:
+        return any("keyframe interval" in f["text"] for f in server.stream()["findings"])
+
+    wait_for(told, 20, "the finding")
+    wait_sequence(reader, sequence(reader) + 3)
+    tail = reader.text("source").split("#EXT-X-DISCONTINUITY\n")[-1]
+    durations = [float(d) for d in re.findall(r"#EXTINF:([\d.]+)", tail)]
+    assert durations
+    assert max(durations) <= 2.5
+    assert reader.decode("source", segments=2).frames > 100
+
+
+def test_killed_worker_comes_back_and_harms_nobody(server: Server, push: Callable[..., Publisher]):
+    push()
+    server.wait_live()
+    reader = Reader(server)
+    wait_sequence(reader, 3, "360p")
+    cue = server.cue({"type": "chapter", "at": "now", "duration": 60, "data": {"title": "One"}})
+    (pid,) = worker_pids(server)
+    restarts = server.metric("vitrina_transcode_worker_restarts_total", stream=STREAM) or 0
+    os.kill(pid, signal.SIGKILL)
+    back = sequence(reader, "source") + 2
+    wait_for(lambda: not {pid} & set(worker_pids(server)) and worker_pids(server), 10, "a worker")
+    wait_sequence(reader, back + 1, "360p")
+    playlist = reader.media("360p")
+    newest = [s for s in playlist.segments if s.uri][-1]
+    assert not newest.gap_tag
+    source = reader.text("source")
+    assert "GAP" not in source
+    assert cue["id"] in source
+    assert server.metric("vitrina_transcode_worker_restarts_total", stream=STREAM) == restarts + 1
+
+
+def test_sigterm_ends_playlists_and_flushes_cues(
+    make_server: Callable[..., Server], tmp_path: Path
+):
+    server = make_server()
+    with Publisher(f"{server.rtmp}/{KEY}"):
+        server.wait_live()
+        reader = Reader(server)
+        wait_sequence(reader, 2)
+        cue = server.cue({"type": "notice", "at": "now", "data": {"text": "Hello"}})
+        assert server.process is not None
+        ended: list[str] = []
+        server.process.send_signal(signal.SIGTERM)
+
+        def endlist() -> bool:
+            try:
+                ended.append(reader.text("source"))
+            except OSError:
+                return True
+            return "#EXT-X-ENDLIST" in ended[-1]
+
+        wait_for(endlist, 5, "ENDLIST")
+        assert "#EXT-X-ENDLIST" in ended[-1]
+        assert server.process.wait(5) == 0
+    server.start()
+    assert [c["id"] for c in server.api("GET", f"/streams/{STREAM}/cues").json()["cues"]] == [
+        cue["id"]
+    ]

@@ -1,0 +1,401 @@
+"""A show: one line of media sequence numbers, whatever happens to encoder and worker."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from config.settings import HlsSettings, LadderSettings
+from media.bitstream import describe
+from media.bitstream.h264 import annexb_to_avcc, annexb_to_length_prefixed
+from media.clock import START_TICKS, ShowClock
+from media.hls.rendition import Rendition
+from media.hls.seams import NoMetadata
+from media.meter import NoMeter
+from media.model import Codec, Packet, TrackFormat
+from media.show import Show
+from media.transcode.plan import Plan
+
+pytestmark = pytest.mark.component
+
+WRAP = 2**32 * 90
+AAC = describe(Codec.AAC, bytes([0x11, 0x90]))  # 48 kHz stereo
+
+
+class Clip:
+    """Six seconds of real H.264, two-second GOPs."""
+
+    def __init__(self, size: tuple[int, int] = (160, 90), gop: int = 60) -> None:
+        encoder = av.CodecContext.create("libx264", "w")
+        encoder.width, encoder.height = size
+        encoder.pix_fmt = "yuv420p"
+        encoder.framerate = Fraction(30)
+        encoder.time_base = Fraction(1, 90_000)
+        encoder.gop_size = gop
+        encoder.max_b_frames = 0
+        encoder.flags |= av.codec.context.Flags.global_header
+        encoder.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        encoder.open()
+        self.format = describe(Codec.H264, annexb_to_avcc(bytes(encoder.extradata)))
+        self.units: list[tuple[bool, bytes]] = []
+        for number in range(180):
+            picture = np.full((size[1], size[0], 3), number % 256, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = number * 3000
+            for packet in encoder.encode(frame):
+                self.units.append(
+                    (bool(packet.is_keyframe), annexb_to_length_prefixed(bytes(packet)))
+                )
+        assert len(self.units) == 180
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return Clip()
+
+
+@pytest.fixture(scope="module")
+def small_clip() -> Clip:
+    return Clip((128, 72))
+
+
+@pytest.fixture(scope="module")
+def long_gop_clip() -> Clip:
+    return Clip(gop=1000)
+
+
+class Worker:
+    """Records what the show asks of a worker; `answer` plays its part."""
+
+    def __init__(self, show: Show) -> None:
+        self.show = show
+        self.plans: list[Plan] = []
+        self.boundaries: list[int] = []
+        self.packets: list[Packet] = []
+
+    async def run(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        return
+
+    def configure(
+        self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
+    ) -> None:
+        del video, audio
+        self.plans.append(plan)
+
+    def push(self, packet: Packet) -> None:
+        self.packets.append(packet)
+
+    def boundary(self, ticks: int) -> None:
+        self.boundaries.append(ticks)
+
+    def answer(self, clip: Clip, *, formats: bool = False) -> None:
+        """Return the packets that came since, coded again with key frames on the boundaries."""
+        for rung in self.plans[-1].rungs if self.plans else ():
+            if formats:
+                self.show.rung_format(rung.name, clip.format)
+            due = set(self.boundaries)
+            for packet in self.packets:
+                key = packet.pts in due
+                payload = clip.units[0 if key else 1][1]
+                self.show.rung_packet(
+                    rung.name,
+                    Packet(
+                        track=0,
+                        codec=Codec.H264,
+                        dts=packet.dts,
+                        pts=packet.pts,
+                        key=key,
+                        payload=payload,
+                        arrived_ns=packet.arrived_ns,
+                        duration=3000,
+                    ),
+                )
+        self.packets.clear()
+
+
+class Stage:
+    """A show in virtual time."""
+
+    def __init__(self, ladder: LadderSettings | None = None) -> None:
+        self.now_ns = 0
+        self.worker: Worker | None = None
+        self.started = 0
+        self.show = Show(
+            stream="s",
+            run_id="r",
+            hls=HlsSettings(),
+            ladder=ladder or LadderSettings(enabled=False),
+            clock=ShowClock.anchored(utc_ms=1_790_000_000_000, now_ns=0),
+            metadata=NoMetadata(),
+            meter=NoMeter(),  # type: ignore[arg-type]  # answers every call
+            encoders=self._encoders,
+            on_started=self._count,
+            now_ns=lambda: self.now_ns,
+        )
+
+    def _encoders(self, show: Show) -> Worker:
+        self.worker = Worker(show)
+        return self.worker
+
+    def _count(self) -> None:
+        self.started += 1
+
+    def begin(self, *formats: TrackFormat) -> None:
+        self.show.begin_run(protocol="rtmp", wrap_ticks=WRAP)
+        for track_format in formats:
+            self.show.set_format(track_format)
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(round(seconds * 10)):
+            self.now_ns += 100_000_000
+            self.show.tick()
+
+    def play(
+        self, clip: Clip | None, frames: range, *, sound: bool = True, worker: Clip | None = None
+    ) -> None:
+        """Push pictures and sound in real time, as an encoder that started at zero."""
+        next_sound = frames.start * 3000
+        for number in frames:
+            at = number * 3000
+            while sound and next_sound <= at:
+                self._push(Codec.AAC, next_sound, True, bytes([33, 16, 4, 96, 140, 28]))
+                next_sound += 1920
+            if clip is not None:
+                key, payload = clip.units[number % len(clip.units)]
+                self._push(Codec.H264, at, key, payload)
+            self.now_ns += 1_000_000_000 // 30
+            if number % 3 == 0:
+                self.show.tick()
+            if worker is not None and self.worker is not None:
+                self.worker.answer(worker)
+
+    def _push(self, codec: Codec, dts: int, key: bool, payload: bytes) -> None:
+        self.show.push(
+            Packet(
+                track=0,
+                codec=codec,
+                dts=dts,
+                pts=dts,
+                key=key,
+                payload=payload,
+                arrived_ns=self.now_ns,
+            )
+        )
+
+    def rendition(self, name: str) -> Rendition:
+        rendition = self.show.lineup.get(name)
+        assert rendition is not None
+        return rendition
+
+    async def text(self, name: str) -> str:
+        return (await self.rendition(name).playlist()).body.decode()
+
+    def names(self) -> list[str]:
+        return [r.name for r in self.show.lineup.listed()]
+
+
+def segments(text: str) -> list[tuple[int, float, bool]]:
+    """(msn, duration, gap) of the complete segments."""
+    match = re.search(r"MEDIA-SEQUENCE:(\d+)", text)
+    msn = int(match[1]) if match else 0
+    found = []
+    gap = False
+    for line in text.splitlines():
+        if line == "#EXT-X-GAP":
+            gap = True
+        elif line.startswith("#EXTINF:"):
+            found.append((msn + len(found), float(line[8:].rstrip(",")), gap))
+            gap = False
+    return found
+
+
+def decoded(rendition: Rendition, text: str) -> Iterator[float]:
+    names = re.findall(r"^(r-\d+\.m4s)$", text, re.M)
+    inits = re.findall(r'MAP:URI="([^"]+)"', text)
+    parts = [rendition.resource(n) for n in [inits[-1], *names]]
+    data = b"".join(p.body for p in parts if p is not None)
+    with av.open(io.BytesIO(data)) as container:
+        for frame in container.decode(video=0):
+            yield float(frame.pts * frame.time_base)
+
+
+async def test_source_and_sound_share_their_sequence_numbers(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(180 * 2))
+    assert stage.names() == ["source", "audio"]
+    assert stage.started == 1
+    for name in ("source", "audio"):
+        listed = segments(await stage.text(name))
+        assert [msn for msn, _, _ in listed] == list(range(5)), name
+        assert all(abs(duration - 2) < 0.05 for _, duration, _ in listed), name
+        assert not any(gap for _, _, gap in listed), name
+    text = await stage.text("source")
+    assert len(list(decoded(stage.rendition("source"), text))) == 300
+
+
+async def test_program_date_time_is_the_time_of_arrival(clip: Clip):
+    stage = Stage()
+    stage.now_ns = 700_000_000
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(90))
+    assert stage.show.grid.segment_at(0).start == START_TICKS + 63_000
+    assert "PROGRAM-DATE-TIME:2026-09-21T14:13:20.700Z" in await stage.text("source")
+
+
+async def test_reconnect_continues_the_line_over_listed_gaps(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(100))
+    stage.show.end_run()
+    stage.wait(7)
+    during = segments(await stage.text("source"))
+    assert [gap for _, _, gap in during][-2:] == [True, True]
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(180))
+    for name in ("source", "audio"):
+        text = await stage.text(name)
+        listed = segments(text)
+        assert [msn for msn, _, _ in listed] == list(range(listed[-1][0] + 1)), name
+        assert not listed[-1][2], name
+        assert "#EXT-X-DISCONTINUITY\n" not in text
+        assert all(duration <= 2.5 for _, duration, _ in listed)
+
+
+async def test_changed_format_is_one_discontinuity_everywhere(clip: Clip, small_clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(90))
+    stage.show.end_run()
+    stage.wait(1)
+    stage.begin(small_clip.format, AAC)
+    stage.play(small_clip, range(180))
+    numbers = set()
+    for name in ("source", "audio"):
+        text = await stage.text(name)
+        assert text.count("#EXT-X-DISCONTINUITY\n") == 1, name
+        numbers.add(text.split("#EXT-X-DISCONTINUITY\n")[0].count("#EXTINF"))
+    assert len(numbers) == 1
+
+
+async def test_format_change_within_a_run_waits_for_the_key_frame(clip: Clip, small_clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(60))
+    stage.show.set_format(small_clip.format)
+    stage.play(small_clip, range(60, 180))
+    text = await stage.text("source")
+    assert text.count("#EXT-X-DISCONTINUITY\n") == 1
+    assert len(set(re.findall(r'MAP:URI="([^"]+)"', text))) == 2
+
+
+async def test_sound_alone_starts_and_pictures_may_join(clip: Clip):
+    stage = Stage()
+    stage.begin(AAC)
+    stage.play(None, range(120))
+    assert stage.names() == ["audio"]
+    assert [msn for msn, _, _ in segments(await stage.text("audio"))][:1] == [0]
+    stage.show.set_format(clip.format)
+    stage.play(clip, range(120, 240))
+    assert stage.names() == ["source", "audio"]
+    source = re.search(r"MEDIA-SEQUENCE:(\d+)", await stage.text("source"))
+    assert source is not None
+    assert int(source[1]) > 0
+
+
+async def test_pictures_alone(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format)
+    stage.play(clip, range(180), sound=False)
+    assert stage.names() == ["source"]
+    assert len(segments(await stage.text("source"))) == 2
+
+
+async def test_inter_frames_before_the_first_key_frame_are_dropped(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(30, 150))
+    text = await stage.text("source")
+    assert min(decoded(stage.rendition("source"), text)) == pytest.approx(2, abs=0.01)
+
+
+async def test_rungs_follow_the_source_and_pause_when_the_worker_dies(clip: Clip, small_clip: Clip):
+    ladder = LadderSettings.model_validate({"rungs": [{"height": 144, "bitrate_kbps": 100}]})
+    big = Clip((320, 180))
+    stage = Stage(ladder)
+    stage.begin(big.format, AAC)
+    stage.play(big, range(1))
+    assert stage.worker is not None
+    stage.worker.answer(small_clip, formats=True)
+    stage.play(big, range(1, 100), worker=small_clip)
+    assert stage.names() == ["source", "144p", "audio"]
+    stage.show.worker_lost("killed")
+    stage.play(big, range(100, 400))
+    stage.worker.packets.clear()
+    stage.worker.answer(small_clip, formats=True)
+    stage.play(big, range(400, 600), worker=small_clip)
+    source = segments(await stage.text("source"))
+    rung = segments(await stage.text("144p"))
+    assert not any(gap for _, _, gap in source)
+    gaps = [msn for msn, _, gap in rung if gap]
+    assert gaps
+    assert not rung[-1][2]
+    assert gaps == list(range(gaps[0], gaps[-1] + 1))
+    assert [msn for msn, _, _ in rung] == list(range(rung[0][0], rung[-1][0] + 1))
+
+
+async def test_endless_gop_is_cut_and_then_reencoded(long_gop_clip: Clip, small_clip: Clip):
+    stage = Stage(LadderSettings(rungs=()))
+    stage.begin(long_gop_clip.format, AAC)
+    stage.play(long_gop_clip, range(170), worker=small_clip)
+    assert [f.code for f in stage.show.findings.open()] == ["keyframe_interval"]
+    assert stage.worker is not None
+    assert [r.name for r in stage.worker.plans[-1].rungs] == ["90p"]
+    stage.worker.answer(small_clip, formats=True)
+    stage.play(long_gop_clip, range(170, 179), worker=small_clip)
+    text = await stage.text("source")
+    assert text.count("#EXT-X-DISCONTINUITY\n") == 1
+    assert all(duration <= 2.5 for _, duration, _ in segments(text))
+
+
+async def test_end_ends_every_playlist(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(90))
+    stage.show.end()
+    stage.show.end()
+    for name in ("source", "audio"):
+        assert (await stage.text(name)).endswith("#EXT-X-ENDLIST\n")
+    stage.play(clip, range(90, 100))
+    assert (await stage.text("source")).endswith("#EXT-X-ENDLIST\n")
+
+
+async def test_place_names_the_part_that_holds_a_moment(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(75))
+    edge = stage.show.lineup.edge()
+    assert edge is not None
+    assert stage.show.lineup.place(START_TICKS + 1)["source"] == (0, 0)
+    assert stage.show.lineup.place(START_TICKS + 35_000)["source"] == (0, 1)
+    assert set(stage.show.lineup.place(edge)) <= {"source", "audio"}
+    assert stage.show.lineup.place(edge + 900_000) == {}
+
+
+async def test_silent_publisher_does_not_stop_the_line(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(90))
+    before = segments(await stage.text("source"))[-1][0]
+    stage.wait(8)
+    assert segments(await stage.text("source"))[-1][0] >= before + 3
+    assert stage.show.lineup.get("source") is not None
