@@ -221,6 +221,9 @@ class Telemetry:
             "stream",
             buckets=_LISTED_BUCKETS,
         )
+        self._dropped = f.counter(
+            "cue_subscribers_dropped_total", "Cue streams closed for a slow reader.", "stream"
+        )
         self._cue_refused = f.counter("cue_refused_total", "Cue requests refused.", "reason")
 
     def _declare_delivery(self, f: _Families) -> None:
@@ -345,6 +348,10 @@ class Telemetry:
     def cue_refused(self, reason: str) -> None:
         """A cue request was refused."""
         self._cue_refused(reason).inc()
+
+    def subscriber_dropped(self, stream: str) -> None:
+        """A cue stream was closed because its reader fell behind."""
+        self._dropped(stream).inc()
 
     # delivery.meter.DeliveryMeter
 

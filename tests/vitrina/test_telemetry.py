@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from delivery.meter import DeliveryMeter
     from ingest.source import IngestMeter
     from media.meter import MediaMeter
+    from overlay.meter import OverlayMeter
     from vitrina.supervise import SuperviseMeter
 
 pytestmark = pytest.mark.unit
@@ -39,6 +40,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.cue_written(stream, "pin", "fire")
     meter.cue_listed(stream, 0.1)
     meter.cue_refused("invalid")
+    meter.subscriber_dropped(stream)
     meter.request("media", 200, 0.002)
     meter.bytes_out(stream, 1000)
     meter.viewers(stream, 7)
@@ -58,6 +60,7 @@ def test_it_is_every_meter() -> None:
     _media: MediaMeter = made
     _ingest: IngestMeter = made
     _delivery: DeliveryMeter = made
+    _overlay: OverlayMeter = made
     _supervise: SuperviseMeter = made
 
 
