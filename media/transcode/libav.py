@@ -44,13 +44,13 @@ class EncoderFailed(Exception):
 class VideoDecoder:
     """Decodes one video track; pictures come in presentation order."""
 
-    def __init__(self, track: SourceTrack, *, width_hint: int = 0, max_pixels: int) -> None:
+    def __init__(self, track: SourceTrack, *, max_pixels: int) -> None:
         """Raise `DecodeFailed` where FFmpeg does not take the configuration."""
         context = cast("VideoCodecContext", av.CodecContext.create(DECODERS[track.codec], "r"))
         if track.config and track.codec is not Codec.VP9:
             context.extradata = track.config
         # Frame threads cost a picture of delay each; x264 next door fills the cores anyway.
-        wide = width_hint > WIDE_PIXELS
+        wide = track.pixels > WIDE_PIXELS
         context.thread_type = ThreadType.FRAME if wide else ThreadType.SLICE
         context.thread_count = 2 if wide else 1
         options = {"max_pixels": str(max_pixels)}
@@ -144,6 +144,8 @@ class VideoEncoder:
             raise EncoderFailed(
                 f"encoder {rung.encoder} does not know {', '.join(sorted(context.options))}"
             )
+        if not context.extradata:
+            raise EncoderFailed(f"encoder {rung.encoder} sends its parameter sets in band only")
         self._context = context
 
     def _open(self, context: VideoCodecContext, preset: str, frame_rate: Fraction) -> None:
@@ -167,7 +169,7 @@ class VideoEncoder:
 
     @property
     def extradata(self) -> bytes:
-        """SPS and PPS in Annex B; empty where the encoder only sends them in band."""
+        """SPS and PPS in Annex B."""
         return self._context.extradata or b""
 
     def encode(self, frame: VideoFrame, *, idr: bool) -> list[tuple[int, int, bool, bytes]]:

@@ -20,7 +20,8 @@ class SourceTrack:
     """Nominal pictures a second; (0, 1) where unknown or for sound."""
     sample_rate: int = 0
     channels: int = 0
-    sar: tuple[int, int] = (1, 1)
+    pixels: int = 0
+    """Size of a picture, width times height."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,14 +197,14 @@ def _parse_configure(body: bytes) -> Configure:
 def _track(data: dict[str, Any] | None) -> SourceTrack | None:
     if data is None:
         return None
-    rate, sar = data["frame_rate"], data["sar"]
+    rate = data["frame_rate"]
     return SourceTrack(
         codec=Codec(data["codec"]),
         config=b64decode(data["config"]),
         frame_rate=(int(rate[0]), int(rate[1])),
         sample_rate=int(data["sample_rate"]),
         channels=int(data["channels"]),
-        sar=(int(sar[0]), int(sar[1])),
+        pixels=int(data["pixels"]),
     )
 
 

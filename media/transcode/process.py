@@ -1,0 +1,401 @@
+"""The server's side of transcoding: starts, feeds, watches and restarts one stream's worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from media.bitstream import BitstreamError, describe
+from media.bitstream.h264 import annexb_to_avcc
+from media.model import Codec, Kind, Packet
+from media.transcode.link import WorkerLink
+from media.transcode.messages import (
+    Boundary,
+    Coded,
+    Configure,
+    Fault,
+    Finish,
+    Opened,
+    Relief,
+    Report,
+    Source,
+    SourceTrack,
+)
+from media.transcode.plan import AUDIO, Plan
+from media.transcode.pressure import PressureRule, load_of, reliefs
+from media.transcode.replay import Arrivals, Replay
+from media.transcode.watch import Backoff, HangRule
+from media.transcode.wire import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import LadderSettings, LimitsSettings
+    from media.meter import MediaMeter
+    from media.model import TrackFormat
+
+WATCH_S = 0.25
+FLUSH_S = 1.5
+"""How long a worker may take to flush its encoders when it is asked to end."""
+EXIT_S = 1.0
+AUDIO_OVERLAP = 9_000
+"""Ticks of sound sent again before the end of what came back: decoders need a run-up."""
+
+log = structlog.get_logger(__name__)
+
+
+class RungSink(Protocol):
+    """The stream: receives what the worker makes. Called on the event loop; must not block."""
+
+    def rung_format(self, rung: str, fmt: TrackFormat) -> None:
+        """Packets of `rung` follow in this format; also again after a restart."""
+
+    def rung_packet(self, rung: str, packet: Packet) -> None:
+        """One access unit: show clock, duration set, `arrived_ns` of its source picture."""
+
+    def worker_lost(self, reason: str) -> None:
+        """No rung produces anything until the next boundary after a restart."""
+
+
+class Transcoder:
+    """One stream's ladder. All methods on the event loop; `run` supervises until `stop`."""
+
+    def __init__(
+        self,
+        *,
+        stream: str,
+        settings: LadderSettings,
+        limits: LimitsSettings,
+        sink: RungSink,
+        meter: MediaMeter,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._stream = stream
+        self._settings = settings
+        self._limits = limits
+        self._sink = sink
+        self._meter = meter
+        self._now_ns = now_ns
+        self._log = log.bind(stream=stream)
+        self._configured: Configure | None = None
+        self._link: WorkerLink | None = None
+        self._hang = HangRule(0.0)
+        self._replay = Replay()
+        self._arrivals = {Kind.VIDEO: Arrivals(), Kind.AUDIO: Arrivals()}
+        self._last_dts: dict[str, int] = {}
+        self._audio_end: int | None = None
+        self._steps: tuple[Relief, ...] = (Relief(),)
+        self._pressure = PressureRule(0)
+        self._fault = ""
+        self._decode_errors = 0
+        self._hung = False
+        self._stopping = False
+        self._finish_by: float | None = None
+        self._wake = asyncio.Event()
+        self._running = False
+        self._done = asyncio.Event()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker that serves now."""
+        return self._link.pid if self._link is not None else None
+
+    @property
+    def pressure_step(self) -> int:
+        """Step of the pressure rule in force; 0 is full quality."""
+        return self._pressure.step
+
+    def configure(
+        self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
+    ) -> None:
+        """Start with this plan, or change to it from the next packet on.
+
+        Encoders of rungs that are the same in both plans keep running. An empty plan ends
+        the worker.
+        """
+        before = self._configured
+        after = Configure(
+            plan=plan,
+            video=_track(video),
+            audio=_track(audio),
+            max_pixels=self._limits.max_pixels,
+        )
+        if after == before:
+            return
+        self._configured = after
+        if before is not None and (before.video, before.audio) != (after.video, after.audio):
+            self._replay.clear()
+        self._steps = reliefs(plan)
+        self._pressure.limit(len(self._steps) - 1)
+        if self._link is not None and not self._link.finishing:
+            if plan.empty:
+                self._finish(self._link)
+            else:
+                self._link.send(after)
+                self._link.send(self._steps[self._pressure.step])
+        self._wake.set()
+
+    def push(self, packet: Packet) -> None:
+        """Hand over one access unit of a main track, on the show clock. Never blocks.
+
+        While the worker does not keep up with reading, video is dropped to the next key frame.
+        """
+        if packet.track != 0 or not self._wants(packet.kind):
+            return
+        self._arrivals[packet.kind].note(packet.pts, packet.arrived_ns)
+        self._replay.push(packet)
+        if self._link is not None:
+            self._hang.pushed(self._now_s())
+            self._link.send(self._source(packet, replay=False))
+
+    def boundary(self, ticks: int) -> None:
+        """Make the first picture at or after `ticks` an IDR on every rung.
+
+        Call it before the packet of that time is pushed. The first boundary of all starts
+        the rungs.
+        """
+        boundary = Boundary(ticks=ticks)
+        self._replay.boundary(boundary)
+        if self._link is not None:
+            self._link.send(boundary)
+
+    async def stop(self) -> None:
+        """Flush what is coded, end the worker and wait for `run` to return; at most 2.5 s."""
+        self._stopping = True
+        if self._link is not None:
+            self._finish(self._link)
+        self._wake.set()
+        if self._running:
+            await self._done.wait()
+
+    async def run(self) -> None:
+        """Supervise workers until `stop`: a fault is counted and followed by a restart."""
+        self._running = True
+        backoff = Backoff()
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                if self._configured is None or self._configured.plan.empty:
+                    await self._wake.wait()
+                    continue
+                started = self._now_s()
+                reason = await self._serve()
+                if reason is None:
+                    continue
+                delay = backoff.died(self._now_s() - started)
+                self._lost(reason, backoff.failures)
+                await self._pause(delay)
+        finally:
+            self._running = False
+            self._done.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next start; `stop` cuts it short."""
+        until = self._now_s() + seconds
+        while not self._stopping and (left := until - self._now_s()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    def _lost(self, reason: str, failures: int) -> None:
+        self._log.warning("transcode worker lost", reason=reason, failures=failures)
+        self._replay.forget_boundaries()
+        if failures > 1:
+            # The pictures themselves may be what ends it: start at the next key frame.
+            self._replay.drop_video()
+        self._meter.worker_restarted(self._stream, reason)
+        self._sink.worker_lost(reason)
+
+    async def _serve(self) -> str | None:
+        """Run one worker to its end; return why it ended, None where that was wanted."""
+        self._hung, self._fault, self._finish_by = False, "", None
+        self._hang = HangRule(self._now_s())
+        self._decode_errors = 0
+        try:
+            link = await WorkerLink.spawn(self._settings.nice)
+        except OSError as err:
+            self._log.error("transcode worker does not start", error=str(err))
+            return "spawn"
+        self._log.info("transcode worker started", pid=link.pid)
+        broken = False
+        try:
+            self._link = link
+            self._prime(link)
+            async with asyncio.TaskGroup() as tasks:
+                watch = tasks.create_task(self._watch(link))
+                tasks.create_task(link.read_stderr(self._worker_said))
+                try:
+                    async for message in link.messages():
+                        self._take(message)
+                except (WireError, BitstreamError) as err:
+                    broken = True
+                    self._log.error("transcode worker sent nonsense", error=str(err))
+                    link.kill()
+                await link.exited(EXIT_S)
+                watch.cancel()
+                link.kill()
+        finally:
+            self._link = None
+            code = await link.close()
+        if link.finishing and (code == 0 or self._finish_by is not None):
+            return None
+        return "protocol" if broken else self._reason(code)
+
+    def _reason(self, code: int) -> str:
+        if self._hung:
+            return "hang"
+        if self._fault:
+            self._log.error("transcode worker gave up", error=self._fault)
+            return "fault"
+        return "signal" if code < 0 else "exit"
+
+    def _prime(self, link: WorkerLink) -> None:
+        """Tell a new worker everything: plan, pressure, and what it needs to catch up."""
+        configured = self._configured
+        if configured is None or self._stopping or configured.plan.empty:
+            self._finish(link)
+            return
+        link.send(configured)
+        if self._pressure.step:
+            link.send(self._steps[self._pressure.step])
+        for item in self._replay.video():
+            message = item if isinstance(item, Boundary) else self._source(item, replay=True)
+            link.send(message)
+        after = 0 if self._audio_end is None else self._audio_end - AUDIO_OVERLAP
+        for packet in self._replay.audio(after):
+            link.send(self._source(packet, replay=True))
+
+    async def _watch(self, link: WorkerLink) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = self._now_s()
+            if self._finish_by is not None and now > self._finish_by:
+                link.kill()
+            elif self._hang.hung(now) and not self._hung:
+                self._hung = True
+                link.kill()
+
+    def _finish(self, link: WorkerLink) -> None:
+        link.send(Finish())
+        if self._finish_by is None:
+            self._finish_by = self._now_s() + FLUSH_S
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Coded():
+                self._coded(message)
+            case Opened():
+                self._sink.rung_format(message.rung, _opened_format(message))
+            case Report():
+                self._reported(message)
+            case Fault():
+                self._fault = message.text
+            case _:
+                raise WireError(f"a worker does not send {type(message).__name__}")
+
+    def _coded(self, coded: Coded) -> None:
+        audio = coded.rung == AUDIO
+        last = self._last_dts.get(coded.rung)
+        if last is not None and coded.dts <= last:
+            return
+        self._last_dts[coded.rung] = coded.dts
+        kind = Kind.AUDIO if audio else Kind.VIDEO
+        if audio:
+            if self._audio_end is not None and coded.dts < self._audio_end:
+                return
+            self._audio_end = coded.dts + coded.duration
+        arrived = self._arrivals[kind].at(coded.pts)
+        packet = Packet(
+            track=0,
+            codec=Codec.AAC if audio else Codec.H264,
+            dts=coded.dts,
+            pts=coded.pts,
+            key=coded.key,
+            payload=coded.payload,
+            arrived_ns=self._now_ns() if arrived is None else arrived,
+            duration=coded.duration,
+        )
+        self._sink.rung_packet(coded.rung, packet)
+
+    def _reported(self, report: Report) -> None:
+        now = self._now_s()
+        self._hang.reported(now, report)
+        for rung in report.rungs:
+            busy = rung.busy_ns / 1e9
+            self._meter.rung(
+                self._stream,
+                rung.rung,
+                frames=rung.frames,
+                speed=rung.media_ticks / 90_000 / busy if busy > 0 else 0.0,
+                queue_age_s=rung.queue_age_ms / 1000,
+            )
+        if report.decode_errors > self._decode_errors:
+            self._log.warning(
+                "pictures or sound cannot be decoded",
+                errors=report.decode_errors - self._decode_errors,
+            )
+            self._decode_errors = report.decode_errors
+        before = self._pressure.step
+        step = self._pressure.observe(now, load_of(report))
+        if step != before:
+            self._relieve(step)
+
+    def _relieve(self, step: int) -> None:
+        relief = self._steps[step]
+        self._log.info("ladder pressure", step=step, paused=relief.paused, halved=relief.halved)
+        self._meter.pressure(self._stream, step)
+        if self._link is not None:
+            self._link.send(relief)
+
+    def _worker_said(self, line: str) -> None:
+        self._log.warning("transcode worker says", line=line)
+
+    def _wants(self, kind: Kind) -> bool:
+        if self._configured is None:
+            return False
+        plan = self._configured.plan
+        return bool(plan.rungs) if kind is Kind.VIDEO else plan.audio is not None
+
+    def _source(self, packet: Packet, *, replay: bool) -> Source:
+        return Source(
+            kind=packet.kind,
+            dts=packet.dts,
+            pts=packet.pts,
+            duration=packet.duration,
+            key=packet.key,
+            sent_ns=self._now_ns(),
+            replay=replay,
+            payload=packet.payload,
+        )
+
+    def _now_s(self) -> float:
+        return self._now_ns() / 1e9
+
+
+def _track(fmt: TrackFormat | None) -> SourceTrack | None:
+    if fmt is None:
+        return None
+    rate = fmt.frame_rate
+    return SourceTrack(
+        codec=fmt.codec,
+        config=fmt.config,
+        frame_rate=(0, 1) if rate is None else (rate.numerator, rate.denominator),
+        sample_rate=fmt.sample_rate,
+        channels=fmt.channels,
+        pixels=fmt.width * fmt.height,
+    )
+
+
+def _opened_format(opened: Opened) -> TrackFormat:
+    if opened.rung == AUDIO:
+        return describe(Codec.AAC, opened.extradata)
+    fmt = describe(Codec.H264, annexb_to_avcc(opened.extradata))
+    # x264 writes the pixel shape only where it is not square.
+    return replace(fmt, sar=(1, 1))

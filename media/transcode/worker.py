@@ -1,0 +1,168 @@
+"""The worker process: `python -m media.transcode.worker FD NICE`.
+
+FD is one end of a stream socket pair, inherited. The main thread reads it; `decode-video`,
+`decode-audio`, one `rung-NAME` each and `report` do the rest. The process ends when the
+socket does, so that none outlives the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from media.model import Kind
+from media.transcode.decoding import AudioThread, VideoThread
+from media.transcode.libav import EncoderFailed
+from media.transcode.messages import (
+    Boundary,
+    Configure,
+    Fault,
+    Finish,
+    Relief,
+    Report,
+    Source,
+)
+from media.transcode.wire import Decoder, encode
+
+if TYPE_CHECKING:
+    from media.transcode.messages import FromWorker, ToWorker
+
+REPORT_SECONDS = 0.5
+READ_BYTES = 1 << 18
+PR_SET_PDEATHSIG = 1
+EXIT_FAULT = 71
+EXIT_WIRE = 76
+MAX_OPEN_FILES = 64
+
+
+class Outlet:
+    """Writes whole frames to the socket, from any thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, message: FromWorker) -> None:
+        """Send one message; blocks while the server does not read, ends the process if it left."""
+        data = b"".join(encode(message))
+        try:
+            with self._lock:
+                self._sock.sendall(data)
+        except OSError:
+            os._exit(0)
+
+
+class Worker:
+    """Wires the threads together and reads the socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._outlet = Outlet(sock)
+        self._video = VideoThread(send=self._outlet.send, failed=self._fail)
+        self._audio = AudioThread(send=self._outlet.send, failed=self._fail)
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        """Serve until `Finish` is worked off; the end of the socket ends the process at once."""
+        self._outlet.send(self._report())
+        self._video.start()
+        self._audio.start()
+        reporter = threading.Thread(target=self._report_forever, name="report", daemon=True)
+        reporter.start()
+        decoder = Decoder()
+        while True:
+            data = self._sock.recv(READ_BYTES)
+            if not data:
+                os._exit(0)
+            for message in decoder.feed(data):
+                if not self._dispatch(message):
+                    self._video.join()
+                    self._audio.join()
+                    self._finished.set()
+                    reporter.join()
+                    self._outlet.send(self._report())
+                    return
+
+    def _dispatch(self, message: ToWorker | FromWorker) -> bool:
+        match message:
+            case Source(kind=Kind.AUDIO):
+                self._audio.inbox.put(message)
+            case Source() | Boundary():
+                self._video.inbox.put(message)
+            case Relief():
+                self._video.relieve(message)
+            case Configure():
+                self._video.inbox.put(message)
+                self._audio.inbox.put(message)
+            case Finish():
+                self._video.inbox.put(message)
+                self._audio.inbox.put(message)
+                return False
+        return True
+
+    def _report_forever(self) -> None:
+        while not self._finished.wait(REPORT_SECONDS):
+            self._outlet.send(self._report())
+
+    def _report(self) -> Report:
+        now = time.monotonic_ns()
+        return Report(
+            consumed=self._video.consumed + self._audio.consumed,
+            decode_errors=self._video.errors + self._audio.errors,
+            skipped=self._video.skipped,
+            decode_age_ms=max(self._video.inbox.age_ns(), self._audio.inbox.age_ns()) // 1_000_000,
+            catching_up=self._video.catching_up,
+            rungs=tuple(rung.report(now) for rung in self._video.rungs),
+        )
+
+    def _fail(self, err: Exception) -> None:
+        """End the process, telling why. Called by the thread that broke."""
+        if not isinstance(err, EncoderFailed):
+            sys.excepthook(type(err), err, err.__traceback__)
+            sys.stderr.flush()
+        self._outlet.send(Fault(text=str(err) or type(err).__name__))
+        os._exit(EXIT_FAULT)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when the server dies; elsewhere the socket's end tells."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def confine() -> None:
+    """No core dumps of pictures, and few descriptors."""
+    if sys.platform == "win32":
+        return
+    import resource  # not on Windows
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Run a worker on the inherited socket `argv[1]`, niced by `argv[2]`."""
+    die_with_parent()
+    confine()
+    # Ctrl-C and service managers signal the whole group: the server decides when workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(int(argv[2]))
+    Worker(socket.socket(fileno=int(argv[1]))).run()
+    # FFmpeg's own exit handlers have nothing to save, and take time.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv)
