@@ -13,6 +13,10 @@ _FULL_BOX = b"\x01\x00\x00\x00"
 _SYNC_CODE = 0x498342
 _SRGB = 7
 _CHROMA = ("4:2:0", "4:2:0", "4:2:2", "4:4:4")
+# By subsampling_x, subsampling_y: 4:4:4, 4:4:0 (told as 4:2:0, vpcC has no word), 4:2:2, 4:2:0.
+_CHROMA_BY_SUBSAMPLING = (3, 1, 2, 1)
+# color_space (VP9 7.2.2) to H.273 matrix coefficients.
+_MATRIX_BY_SPACE = (2, 5, 1, 6, 7, 9, 2, 0)
 # Annex A: (largest luma picture, level) from level 1.
 _LEVELS = (
     (36_864, 10), (73_728, 11), (122_880, 20), (245_760, 21), (552_960, 30), (983_040, 31),
@@ -44,6 +48,10 @@ class KeyFrame:
 
     profile: int
     bit_depth: int
+    chroma: int
+    """As vpcC counts it: 1 is 4:2:0 with co-located samples, 2 is 4:2:2, 3 is 4:4:4."""
+    matrix: int
+    full_range: bool
     width: int
     height: int
 
@@ -96,16 +104,38 @@ def parse_key_frame(frame: bytes) -> KeyFrame:
     depth = 8
     if profile >= 2:
         depth = 12 if reader.flag() else 10
-    if reader.bits(3) != _SRGB:
-        reader.skip(1)
+    space = reader.bits(3)
+    chroma, full_range = 1, True
+    if space != _SRGB:
+        full_range = reader.flag()
         if profile & 1:
-            reader.skip(3)
+            chroma = _CHROMA_BY_SUBSAMPLING[reader.bits(2)]
+            reader.skip(1)
     elif profile & 1:
+        chroma = 3
         reader.skip(1)
+    else:
+        raise BitstreamError("The VP9 key frame says RGB in a profile without 4:4:4.")
     width, height = reader.bits(16) + 1, reader.bits(16) + 1
     if width > 0xFFFF or height > 0xFFFF:
         raise BitstreamError("The VP9 key frame asks for 65536 pixels; at most 65535 are allowed.")
-    return KeyFrame(profile=profile, bit_depth=depth, width=width, height=height)
+    return KeyFrame(
+        profile=profile,
+        bit_depth=depth,
+        chroma=chroma,
+        matrix=_MATRIX_BY_SPACE[space],
+        full_range=full_range,
+        width=width,
+        height=height,
+    )
+
+
+def build_vpcc(key_frame: bytes) -> bytes:
+    """Build a vpcC from a key frame: FFmpeg pushes VP9 over RTMP without a sequence header."""
+    frame = parse_key_frame(key_frame)
+    level = _level_for(frame.width * frame.height)
+    packed = frame.bit_depth << 4 | frame.chroma << 1 | frame.full_range
+    return _FULL_BOX + bytes((frame.profile, level, packed, 2, 2, frame.matrix, 0, 0))
 
 
 def _profile(reader: BitReader) -> int:

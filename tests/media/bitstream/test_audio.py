@@ -1,0 +1,118 @@
+"""AudioSpecificConfig, OpusHead and MP3 headers against encoders and hand-known bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from media.bitstream import BitstreamError, aac, describe, mp3, opus
+from media.model import Codec
+from tests.media.bitstream import clips
+
+pytestmark = pytest.mark.component
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "channels"),
+    [(48_000, "stereo", 2), (44_100, "mono", 1), (22_050, "stereo", 2), (96_000, "5.1", 6)],
+)
+def test_aac_of_the_encoder(rate: int, layout: str, channels: int) -> None:
+    fmt = clips.audio("aac", rate=rate, layout=layout, seconds=0.2).fmt
+    assert (fmt.codec_string, fmt.sample_rate, fmt.channels) == ("mp4a.40.2", rate, channels)
+    assert fmt.samples_per_frame == 1024
+    assert fmt.config.startswith(aac.build_asc(rate, channels))
+
+
+@pytest.mark.parametrize(("layout", "channels"), [("quad", 4), ("7.0", 7), ("2.1", 3)])
+def test_aac_with_a_program_configuration_element(layout: str, channels: int) -> None:
+    fmt = clips.audio("aac", layout=layout, seconds=0.1).fmt
+    assert fmt.config[1] & 0x78 == 0
+    assert (fmt.channels, fmt.sample_rate) == (channels, 48_000)
+
+
+@pytest.mark.parametrize(
+    ("config", "string", "rate", "channels", "samples"),
+    [
+        ("1190", "mp4a.40.2", 48_000, 2, 1024),
+        ("1210", "mp4a.40.2", 44_100, 2, 1024),
+        ("1194", "mp4a.40.2", 48_000, 2, 960),
+        ("2b8a0800", "mp4a.40.5", 44_100, 1, 2048),
+        ("eb8a0800", "mp4a.40.29", 44_100, 2, 2048),
+        # Backward compatible: AAC-LC at 22.05 kHz, SBR to 44.1 kHz signalled behind it.
+        ("139056e5a0", "mp4a.40.5", 44_100, 2, 2048),
+        ("138856e5a54880", "mp4a.40.29", 44_100, 2, 2048),
+        # 13076 Hz written out.
+        ("1780198a08", "mp4a.40.2", 13_076, 1, 1024),
+    ],
+)
+def test_aac_of_known_bytes(
+    config: str, string: str, rate: int, channels: int, samples: int
+) -> None:
+    fmt = describe(Codec.AAC, bytes.fromhex(config))
+    assert (fmt.codec_string, fmt.sample_rate, fmt.channels) == (string, rate, channels)
+    assert fmt.samples_per_frame == samples
+
+
+def test_adts_is_refused_with_advice() -> None:
+    payload = clips.audio("aac").raw[3]
+    assert not aac.is_adts(payload)
+    with pytest.raises(BitstreamError, match=r"is an ADTS header; send an AudioSpecificConfig\.$"):
+        describe(Codec.AAC, clips.adts(payload))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("0a10", "AAC object type 1 is not accepted; send AAC-LC."),
+        ("f94040", "AAC object type 42 is not accepted; send AAC-LC."),
+        ("11", "The AudioSpecificConfig ends before its last field."),
+        ("11c8", "The AudioSpecificConfig says channel configuration 9, which is reserved."),
+    ],
+)
+def test_aac_that_no_viewer_plays(config: str, sentence: str) -> None:
+    with pytest.raises(BitstreamError) as caught:
+        describe(Codec.AAC, bytes.fromhex(config))
+    assert str(caught.value) == sentence
+
+
+def test_build_asc() -> None:
+    for rate in (*aac.SAMPLE_RATES, 50_000):
+        for channels in (1, 2, 6, 8):
+            parsed = aac.parse_asc(aac.build_asc(rate, channels))
+            assert (parsed.sample_rate, parsed.channels) == (rate, channels)
+    with pytest.raises(ValueError, match=r"^AAC has no channel configuration for 9 channels\.$"):
+        aac.build_asc(48_000, 9)
+
+
+def test_empty_opus_head_is_stereo() -> None:
+    fmt = describe(Codec.OPUS, b"")
+    assert (fmt.codec_string, fmt.sample_rate, fmt.channels) == ("Opus", 48_000, 2)
+    assert describe(Codec.OPUS, fmt.config) == fmt
+
+
+@pytest.mark.parametrize("duration", ["2.5", "5", "10", "20", "40", "60", "80", "120"])
+@pytest.mark.parametrize("mode", ["voip", "audio", "lowdelay"])
+def test_opus_packet_durations(duration: str, mode: str) -> None:
+    options = (("frame_duration", duration), ("application", mode), ("b", "24000"))
+    clip = clips.audio("opus", seconds=0.5, options=options)
+    expected = int(float(duration) * 48)
+    assert {opus.packet_samples(raw) for raw in clip.raw} == {expected}
+
+
+def test_opus_surround_head() -> None:
+    fmt = clips.audio("opus", layout="5.1", seconds=0.1).fmt
+    assert fmt.channels == 6
+    assert len(opus.parse_head(fmt.config).mapping) == 8
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "samples"),
+    [(48_000, "stereo", 1152), (44_100, "mono", 1152), (22_050, "stereo", 576)],
+)
+def test_mp3_headers(rate: int, layout: str, samples: int) -> None:
+    clip = clips.audio("mp3", rate=rate, layout=layout)
+    assert clip.fmt.codec_string == "mp4a.40.34"
+    assert clip.fmt.config == b""
+    assert clip.fmt.sample_rate == rate
+    assert clip.fmt.channels == (1 if layout == "mono" else 2)
+    assert clip.fmt.samples_per_frame == samples
+    assert [mp3.parse_header(raw).frame_bytes for raw in clip.raw] == [len(r) for r in clip.raw]

@@ -1,0 +1,250 @@
+"""Foreign bytes: only `BitstreamError` escapes, in bounded time."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.bitstream import (
+    BitstreamError,
+    aac,
+    av1,
+    colour_of,
+    describe,
+    h264,
+    hevc,
+    mp3,
+    nal,
+    opus,
+    vp9,
+)
+from media.bitstream.av1_sequence import parse_sequence_header
+from media.bitstream.bits import BitReader
+from media.model import Codec
+from tests.media.bitstream import clips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.unit
+
+PARSERS: list[Callable[[bytes], object]] = [
+    *(lambda data, codec=codec: describe(codec, data) for codec in Codec),
+    *(
+        lambda data, codec=codec: colour_of(codec, data)
+        for codec in (Codec.H264, Codec.HEVC, Codec.AV1, Codec.VP9)
+    ),
+    h264.annexb_to_avcc,
+    h264.annexb_to_length_prefixed,
+    h264.is_idr,
+    h264.in_band_parameter_sets,
+    h264.sps_dimensions,
+    hevc.annexb_to_hvcc,
+    hevc.annexb_to_length_prefixed,
+    hevc.is_random_access,
+    hevc.in_band_parameter_sets,
+    hevc.sps_dimensions,
+    av1.strip_temporal_delimiters,
+    av1.is_key_temporal_unit,
+    av1.build_av1c,
+    parse_sequence_header,
+    vp9.is_key,
+    vp9.build_vpcc,
+    aac.is_adts,
+    opus.packet_samples,
+    mp3.parse_header,
+]
+
+
+def seeds() -> list[bytes]:
+    """Real configurations and payloads, so that mutations reach deep into the parsers."""
+    found: list[bytes] = []
+    for kind in ("h264", "hevc", "av1", "vp9"):
+        clip = clips.video(kind, frames=2)
+        found += [clip.fmt.config, clip.raw_config, clip.raw[0][:600], clip.units[0].payload[:600]]
+    found += h264.parse_avcc(clips.video("h264", frames=2).fmt.config).sps
+    found += hevc.parse_hvcc(clips.video("hevc", frames=2).fmt.config).sps
+    found.append(av1.sequence_header(clips.video("av1", frames=2).raw[0]) or b"")
+    found += [clips.audio(kind).fmt.config for kind in ("aac", "opus")]
+    found += [clips.audio(kind).raw[0] for kind in ("aac", "opus", "mp3")]
+    return found
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    data = bytearray(draw(st.sampled_from(seeds())))
+    for _ in range(draw(st.integers(0, 6))):
+        if data:
+            data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=12))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(data=st.one_of(st.binary(max_size=256), mutated()), index=st.integers(0, len(PARSERS) - 1))
+def test_only_bitstream_errors_escape(data: bytes, index: int) -> None:
+    started = time.perf_counter()
+    with contextlib.suppress(BitstreamError):
+        PARSERS[index](data)
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("filler", [b"\x00", b"\xff", b"\x80", b"\x55", b"\x00\x00\x01\x67"])
+@pytest.mark.parametrize("size", [65_536, 2_000_000])
+def test_hostile_sizes_are_bounded_in_time(filler: bytes, size: int) -> None:
+    blob = filler * (size // len(filler))
+    heads = [b"", b"\x01\x64\x00\x1f\xff\xe1\xff\xf0\x67\x64\x00\x1f", b"\x81\x00\x00\x00\x0a"]
+    heads += [b"\x01" + bytes(21) + b"\xff", b"\x00\x00\x00\x01\x67", b"\x12\x00"]
+    for head in heads:
+        for parser in PARSERS:
+            started = time.process_time()
+            with contextlib.suppress(BitstreamError):
+                parser(head + blob)
+            assert time.process_time() - started < 0.5
+
+
+class BitWriter:
+    def __init__(self) -> None:
+        self.text = ""
+
+    def u(self, width: int, value: int) -> BitWriter:
+        self.text += f"{value:0{width}b}"
+        return self
+
+    def ue(self, value: int) -> BitWriter:
+        code = f"{value + 1:b}"
+        self.text += "0" * (len(code) - 1) + code
+        return self
+
+    def done(self) -> bytes:
+        text = self.text + "1"
+        text += "0" * (-len(text) % 8)
+        return int(text, 2).to_bytes(len(text) // 8, "big")
+
+
+def baseline_sps(width_mbs: int, height_mbs: int, crop: tuple[int, ...] = ()) -> bytes:
+    bits = BitWriter().u(8, 66).u(8, 0xC0).u(8, 31).ue(0).ue(0).ue(2).ue(1).u(1, 0)
+    bits.ue(width_mbs - 1).ue(height_mbs - 1).u(2, 3).u(1, bool(crop))
+    for value in crop:
+        bits.ue(value)
+    body = bits.u(1, 0).done()
+    for low in range(4):
+        body = body.replace(bytes((0, 0, low)), bytes((0, 0, 3, low)))
+    return b"\x67" + body
+
+
+def avcc(sps: bytes) -> bytes:
+    return h264.build_avcc([sps], [b"\x68\xce\x38\x80"])
+
+
+def test_16k_by_16k_is_told_and_not_allocated() -> None:
+    fmt = describe(Codec.H264, avcc(baseline_sps(1000, 1000)))
+    assert (fmt.width, fmt.height) == (16_000, 16_000)
+    assert fmt.codec_string == "avc1.42c01f"
+
+
+@pytest.mark.parametrize(
+    ("sps", "sentence"),
+    [
+        (
+            baseline_sps(5000, 10),
+            "The H.264 SPS asks for 80000 pixels in one dimension; at most 65535 can be described.",
+        ),
+        (baseline_sps(10, 10, (50, 50, 0, 0)), "The H.264 SPS crops away the whole picture."),
+        (baseline_sps(10, 10)[:6], "The H.264 SPS ends before its last field."),
+        (b"\x68\x64\x00\x1f\x80", "The H.264 configuration holds a unit that is not an SPS."),
+        (
+            b"\x67\x42\xc0\x1f" + b"\x00\x00\x03" * 3 + b"\x00\x00",
+            "The H.264 SPS holds an Exp-Golomb code longer than 32 bits in seq_parameter_set_id.",
+        ),
+        (
+            b"\x67" + BitWriter().u(24, 0x42C01F).ue(32).done(),
+            "The H.264 SPS says seq_parameter_set_id 32; at most 31 is allowed.",
+        ),
+    ],
+)
+def test_refusals_are_exact(sps: bytes, sentence: str) -> None:
+    with pytest.raises(BitstreamError) as caught:
+        h264.parse_sps(sps)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("codec", "config", "sentence"),
+    [
+        (Codec.H264, b"", "The avcC record ends before its last field."),
+        (Codec.H264, b"\x02" + bytes(9), "The avcC record has version 2; only 1 is defined."),
+        (
+            Codec.H264,
+            b"\x01\x64\x00\x1f\xfe\xe0\x00",
+            "The avcC record says NAL lengths of 3 bytes, which is reserved.",
+        ),
+        (Codec.H264, b"\x01\x64\x00\x1f\xff\xe0\x00", "The avcC record holds no SPS."),
+        (
+            Codec.H264,
+            b"\x01\x64\x00\x1f\xff\xe1\x00\x20\x67",
+            "A parameter set is longer than its avcC record.",
+        ),
+        (Codec.HEVC, b"\x01" + bytes(22), "The hvcC record holds no SPS."),
+        (Codec.AV1, b"\x81\x08\x0c\x00", "The av1C record holds no sequence header."),
+        (Codec.OPUS, b"Vorbis", "The Opus configuration does not begin with OpusHead."),
+        (Codec.MP3, b"ID3\x04", "The MP3 frame does not begin with its sync word."),
+        (
+            Codec.AAC,
+            bytes(70_000),
+            "The aac configuration has 70000 bytes; at most 65536 are accepted.",
+        ),
+    ],
+)
+def test_broken_configurations_are_named(codec: Codec, config: bytes, sentence: str) -> None:
+    with pytest.raises(BitstreamError) as caught:
+        describe(codec, config)
+    assert str(caught.value) == sentence
+
+
+@given(st.lists(st.integers(0, 0xFFFF_FFFE), max_size=40), st.integers(0, 7))
+def test_exp_golomb_round_trip(values: list[int], lead: int) -> None:
+    bits = BitWriter().u(lead, 0) if lead else BitWriter()
+    for value in values:
+        bits.ue(value)
+    reader = BitReader(bits.done(), "test")
+    reader.skip(lead)
+    assert [reader.ue("value") for _ in values] == values
+
+
+@given(st.lists(st.integers(-0x3FFF_FFFF, 0x3FFF_FFFF), max_size=20))
+def test_signed_exp_golomb_round_trip(values: list[int]) -> None:
+    bits = BitWriter()
+    for value in values:
+        bits.ue(2 * value - 1 if value > 0 else -2 * value)
+    reader = BitReader(bits.done(), "test")
+    assert [reader.se("value") for _ in values] == values
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20).map(lambda b: b.replace(b"\0", b"\1"))))
+def test_reframing_keeps_every_unit(units: list[bytes]) -> None:
+    annexb = b"".join(b"\0" * (2 + i % 2) + b"\1" + unit for i, unit in enumerate(units))
+    if units:
+        assert nal.split_annexb(annexb) == units
+    joined = nal.join_length_prefixed(units)
+    assert [joined[a:b] for a, b in nal.length_prefixed_spans(joined)] == units
+
+
+def test_reframing_refuses_what_is_not_framed() -> None:
+    with pytest.raises(BitstreamError, match=r"^The Annex B bytes do not begin with a start code"):
+        nal.split_annexb(b"\x67\x42")
+    with pytest.raises(BitstreamError, match=r"^A NAL unit is longer than its access unit\.$"):
+        h264.is_idr(b"\x00\x00\x00\x09\x06\x00")
+    with pytest.raises(BitstreamError, match=r"^The access unit holds more than 4096 NAL units\.$"):
+        h264.is_idr(bytes(40_000))
+    with pytest.raises(BitstreamError, match=r"^An AV1 OBU is longer than its temporal unit\.$"):
+        av1.is_key_temporal_unit(b"\x32\x05\x00")
+
+
+def test_short_nal_lengths() -> None:
+    assert h264.is_idr(b"\x00\x02\x09\xf0\x00\x03\x65\x88\x84", length_size=2)
+    assert not h264.is_idr(b"\x02\x09\xf0\x03\x41\x88\x84", length_size=1)
