@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 from media.bitstream import nal
 from media.bitstream.bits import BitReader
 from media.bitstream.errors import BitstreamError
-from media.bitstream.picture import (
-    CHROMA_NAMES,
-    EXTENDED_SAR,
-    Colour,
-    PictureFormat,
-    cropped,
-    extended_sar,
-    sample_aspect_ratio,
-    sane_frame_rate,
-)
+from media.bitstream.picture import CHROMA_NAMES, PictureFormat, cropped
+from media.bitstream.vui import Vui, read_vui
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from fractions import Fraction
 
 NAL_IDR = 5
 NAL_SPS = 7
@@ -177,17 +168,17 @@ def parse_sps(sps: bytes) -> PictureFormat:
         unit_y = (2 if planes == 1 else 1) * (1 if frame_mbs_only else 2)
         cut_width = unit_x * (reader.ue("frame_crop_left") + reader.ue("frame_crop_right"))
         cut_height = unit_y * (reader.ue("frame_crop_top") + reader.ue("frame_crop_bottom"))
-    sar, colour, rate = _parse_vui(reader) if reader.flag() else ((1, 1), None, None)
+    vui = read_vui(reader, hevc=False) if reader.flag() else Vui()
     return PictureFormat(
         codec_string=f"avc1.{data[:3].hex()}",
         width=cropped(_WHAT, width, cut_width),
         height=cropped(_WHAT, height, cut_height),
-        sar=sar,
-        frame_rate=rate,
+        sar=vui.sar,
+        frame_rate=vui.frame_rate,
         bit_depth=luma_depth,
         bit_depth_chroma=chroma_depth,
         chroma=CHROMA_NAMES[chroma_idc],
-        colour=colour,
+        colour=vui.colour,
     )
 
 
@@ -216,37 +207,3 @@ def _skip_order_count(reader: BitReader) -> None:
         reader.se("offset_for_top_to_bottom_field")
         for _ in range(reader.ue("num_ref_frames_in_pic_order_cnt_cycle", 255)):
             reader.se("offset_for_ref_frame")
-
-
-def _parse_vui(reader: BitReader) -> tuple[tuple[int, int], Colour | None, Fraction | None]:
-    """Read vui_parameters() as far as the timing (H.264 E.1.1)."""
-    sar = (1, 1)
-    if reader.flag():
-        idc = reader.bits(8)
-        if idc == EXTENDED_SAR:
-            sar = extended_sar(reader.bits(16), reader.bits(16))
-        else:
-            sar = sample_aspect_ratio(idc)
-    if reader.flag():
-        reader.skip(1)
-    colour = None
-    if reader.flag():
-        reader.skip(3)
-        full_range = reader.flag()
-        colour = Colour(full_range=full_range)
-        if reader.flag():
-            colour = Colour(
-                primaries=reader.bits(8),
-                transfer=reader.bits(8),
-                matrix=reader.bits(8),
-                full_range=full_range,
-            )
-    if reader.flag():
-        reader.ue("chroma_sample_loc_type_top_field", 5)
-        reader.ue("chroma_sample_loc_type_bottom_field", 5)
-    rate = None
-    if reader.flag():
-        units, scale = reader.bits(32), reader.bits(32)
-        # A tick is a field: two of them are a picture (H.264 E.2.1).
-        rate = sane_frame_rate(scale, 2 * units)
-    return sar, colour, rate

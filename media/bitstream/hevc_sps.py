@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from media.bitstream import nal
 from media.bitstream.bits import BitReader
 from media.bitstream.errors import BitstreamError
-from media.bitstream.picture import (
-    CHROMA_NAMES,
-    EXTENDED_SAR,
-    Colour,
-    PictureFormat,
-    cropped,
-    extended_sar,
-    sample_aspect_ratio,
-    sane_frame_rate,
-)
-
-if TYPE_CHECKING:
-    from fractions import Fraction
+from media.bitstream.picture import CHROMA_NAMES, PictureFormat, cropped
+from media.bitstream.vui import Vui, read_vui
 
 NAL_SPS = 33
 
@@ -51,17 +38,17 @@ def parse_sps(sps: bytes) -> PictureFormat:
     luma_depth = 8 + reader.ue("bit_depth_luma_minus8", 8)
     chroma_depth = 8 + reader.ue("bit_depth_chroma_minus8", 8)
     _skip_coding_tools(reader, sub_layers)
-    sar, colour, rate = _parse_vui(reader) if reader.flag() else ((1, 1), None, None)
+    vui = read_vui(reader, hevc=True) if reader.flag() else Vui()
     return PictureFormat(
         codec_string=codec_string,
         width=cropped(_WHAT, width, cut_width),
         height=cropped(_WHAT, height, cut_height),
-        sar=sar,
-        frame_rate=rate,
+        sar=vui.sar,
+        frame_rate=vui.frame_rate,
         bit_depth=luma_depth,
         bit_depth_chroma=chroma_depth,
         chroma=CHROMA_NAMES[chroma_idc],
-        colour=colour,
+        colour=vui.colour,
     )
 
 
@@ -137,40 +124,3 @@ def _skip_reference_sets(reader: BitReader) -> None:
             for _ in range(previous):
                 reader.ue("delta_poc_minus1", 32767)
                 reader.skip(1)
-
-
-def _parse_vui(reader: BitReader) -> tuple[tuple[int, int], Colour | None, Fraction | None]:
-    """Read vui_parameters() as far as the timing (H.265 E.2.1)."""
-    sar = (1, 1)
-    if reader.flag():
-        idc = reader.bits(8)
-        if idc == EXTENDED_SAR:
-            sar = extended_sar(reader.bits(16), reader.bits(16))
-        else:
-            sar = sample_aspect_ratio(idc)
-    if reader.flag():
-        reader.skip(1)
-    colour = None
-    if reader.flag():
-        reader.skip(3)
-        full_range = reader.flag()
-        colour = Colour(full_range=full_range)
-        if reader.flag():
-            colour = Colour(
-                primaries=reader.bits(8),
-                transfer=reader.bits(8),
-                matrix=reader.bits(8),
-                full_range=full_range,
-            )
-    if reader.flag():
-        reader.ue("chroma_sample_loc_type_top_field", 5)
-        reader.ue("chroma_sample_loc_type_bottom_field", 5)
-    reader.skip(3)
-    if reader.flag():
-        for side in ("left", "right", "top", "bottom"):
-            reader.ue(f"def_disp_win_{side}_offset")
-    rate = None
-    if reader.flag():
-        units, scale = reader.bits(32), reader.bits(32)
-        rate = sane_frame_rate(scale, units)
-    return sar, colour, rate

@@ -147,6 +147,15 @@ def test_16k_by_16k_is_told_and_not_allocated() -> None:
     assert fmt.codec_string == "avc1.42c01f"
 
 
+def test_usability_information_that_ends_early_keeps_what_came_before() -> None:
+    bits = BitWriter().u(8, 66).u(8, 0xC0).u(8, 31).ue(0).ue(0).ue(2).ue(1).u(1, 0)
+    bits.ue(39).ue(29).u(2, 3).u(1, 0).u(1, 1)
+    bits.u(1, 1).u(8, 14).u(1, 0).u(1, 0).u(1, 0).u(1, 1).u(32, 1001)
+    picture = h264.parse_sps(b"\x67" + bits.done())
+    assert (picture.width, picture.height, picture.sar) == (640, 480, (4, 3))
+    assert picture.frame_rate is None
+
+
 @pytest.mark.parametrize(
     ("sps", "sentence"),
     [

@@ -1,0 +1,79 @@
+"""Video usability information, which H.264 (E.1.1) and HEVC (E.2.1) begin alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from media.bitstream.errors import BitstreamError
+from media.bitstream.picture import (
+    EXTENDED_SAR,
+    Colour,
+    extended_sar,
+    sample_aspect_ratio,
+    sane_frame_rate,
+)
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from media.bitstream.bits import BitReader
+
+
+@dataclass(slots=True)
+class Vui:
+    """What was read; the defaults stand for what was not."""
+
+    sar: tuple[int, int] = (1, 1)
+    colour: Colour | None = None
+    frame_rate: Fraction | None = None
+
+
+def read_vui(reader: BitReader, *, hevc: bool) -> Vui:
+    """Read vui_parameters() as far as the timing.
+
+    One that ends early keeps what came before: decoders play such streams, and the picture
+    itself is known by then.
+    """
+    vui = Vui()
+    try:
+        _read_signal(reader, vui)
+        _read_timing(reader, vui, hevc=hevc)
+    except BitstreamError:
+        pass
+    return vui
+
+
+def _read_signal(reader: BitReader, vui: Vui) -> None:
+    if reader.flag():
+        idc = reader.bits(8)
+        if idc == EXTENDED_SAR:
+            vui.sar = extended_sar(reader.bits(16), reader.bits(16))
+        else:
+            vui.sar = sample_aspect_ratio(idc)
+    if reader.flag():
+        reader.skip(1)
+    if reader.flag():
+        reader.skip(3)
+        full_range = reader.flag()
+        points = (2, 2, 2)
+        if reader.flag():
+            points = (reader.bits(8), reader.bits(8), reader.bits(8))
+        vui.colour = Colour(
+            primaries=points[0], transfer=points[1], matrix=points[2], full_range=full_range
+        )
+    if reader.flag():
+        reader.ue("chroma_sample_loc_type_top_field", 5)
+        reader.ue("chroma_sample_loc_type_bottom_field", 5)
+
+
+def _read_timing(reader: BitReader, vui: Vui, *, hevc: bool) -> None:
+    if hevc:
+        reader.skip(3)
+        if reader.flag():
+            for side in ("left", "right", "top", "bottom"):
+                reader.ue(f"def_disp_win_{side}_offset")
+    if reader.flag():
+        ticks, scale = reader.bits(32), reader.bits(32)
+        # An H.264 tick is a field: two of them are a picture (H.264 E.2.1).
+        vui.frame_rate = sane_frame_rate(scale, ticks if hevc else 2 * ticks)
