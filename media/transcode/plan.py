@@ -77,8 +77,8 @@ def plan_ladder(
 ) -> Plan:
     """Return what to encode of a source.
 
-    No rung exceeds the source. While the source is passed through, rungs lie strictly below
-    its short side; with `reencode_source` a rung of the source's own size stands on top.
+    No rung exceeds the source; one of its own size is offered too, at the bit rate of the
+    ladder. With `reencode_source` a rung of the source's own size stands on top in any case.
     """
     rungs: tuple[Rung, ...] = ()
     if video is not None and video.width > 0 and video.height > 0:
@@ -111,7 +111,7 @@ def _rungs(
     width: int, height: int, settings: LadderSettings, reencode_source: bool
 ) -> tuple[Rung, ...]:
     short = min(width, height)
-    wanted = {r.height: r.bitrate_kbps for r in settings.rungs if r.height < short}
+    wanted = {r.height: r.bitrate_kbps for r in settings.rungs if r.height <= short}
     if not settings.enabled:
         wanted = {}
     sizes = {lines: fit(width, height, lines) for lines in wanted}

@@ -43,9 +43,10 @@ def test_portrait_is_named_by_its_short_side() -> None:
     assert sizes(plan) == [("720p", 720, 1280), ("480p", 480, 854), ("360p", 360, 640)]
 
 
-def test_only_rungs_below_a_passed_through_source() -> None:
+def test_no_rung_above_a_passed_through_source() -> None:
     assert sizes(plan_ladder(video(854, 480), None, DEFAULTS, reencode_source=False)) == [
-        ("360p", 640, 360)
+        ("480p", 854, 480),
+        ("360p", 640, 360),
     ]
     assert plan_ladder(video(320, 240), None, DEFAULTS, reencode_source=False).empty
 
