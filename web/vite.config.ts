@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
-import { licenses } from "./plugins/licenses";
+import { licenses } from "./plugins/licenses.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 

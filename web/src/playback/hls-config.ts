@@ -24,6 +24,18 @@ function isTransient(status: number): boolean {
 /** A lost segment is skipped after a few tries: live media does not come back. */
 const FRAGMENT_RETRIES = 3;
 
+/**
+ * Cues are read from the playlist and the emsg samples; text tracks would only copy them, without
+ * bound, and their data: source breaks a strict CSP. There are no captions in these streams.
+ * (hls.js takes "undefined" for a controller; its types do not say so.)
+ */
+const withoutTextTracks = {
+  id3TrackController: undefined,
+  timelineController: undefined,
+  subtitleTrackController: undefined,
+  subtitleStreamController: undefined,
+} as unknown as Partial<HlsConfig>;
+
 export const hlsConfig: Partial<HlsConfig> = {
   lowLatencyMode: true,
   // liveSyncDuration stays unset: a value would override PART-HOLD-BACK.
@@ -41,6 +53,7 @@ export const hlsConfig: Partial<HlsConfig> = {
   errorPenaltyExpireMs: 10_000,
   preserveManualLevelOnError: true,
   enableInterstitialPlayback: false,
+  ...withoutTextTracks,
   manifestLoadPolicy: {
     default: { maxTimeToFirstByteMs: 20_000, maxLoadTimeMs: 25_000, timeoutRetry: null, errorRetry: null },
   },

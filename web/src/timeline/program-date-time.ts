@@ -28,7 +28,10 @@ export class ProgramDateTime {
     const last = valid.at(-1);
     if (!first || !last) return;
     const oldest = last.end - this.keepSeconds;
-    const kept = this.#anchors.filter((a) => a.start < first.start - SEAM_S && a.end > oldest);
+    // By date too: a corrected list may have moved the same segment to a later media time.
+    const kept = this.#anchors.filter(
+      (a) => a.start < first.start - SEAM_S && a.pdt < first.pdt - 1 && a.end > oldest,
+    );
     this.#anchors = [...kept, ...valid];
   }
 
