@@ -31,7 +31,7 @@ from tests.media.bitstream import clips
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.component
 
 PARSERS: list[Callable[[bytes], object]] = [
     *(lambda data, codec=codec: describe(codec, data) for codec in Codec),
@@ -87,10 +87,10 @@ def mutated(draw: st.DrawFn) -> bytes:
 @settings(max_examples=1500, deadline=None)
 @given(data=st.one_of(st.binary(max_size=256), mutated()), index=st.integers(0, len(PARSERS) - 1))
 def test_only_bitstream_errors_escape(data: bytes, index: int) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(BitstreamError):
         PARSERS[index](data)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("filler", [b"\x00", b"\xff", b"\x80", b"\x55", b"\x00\x00\x01\x67"])
