@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from media.stream import Host, Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from media.stream import State
 
 
 class Registry:
-    """Streams that exist; `on_state` hears every change of state of every stream."""
+    """Streams that exist."""
 
-    def __init__(self, host: Host, *, on_state: Callable[[str, State], None]) -> None:
+    def __init__(self, host: Host) -> None:
         self._host = host
-        self._on_state = on_state
         self._streams: dict[str, Stream] = {}
 
     def add(self, name: str) -> Stream:
@@ -25,7 +17,6 @@ class Registry:
         stream = self._streams.get(name)
         if stream is None:
             stream = self._streams[name] = Stream(name, self._host)
-            stream.listeners.add(lambda state: self._on_state(name, state))
         return stream
 
     def get(self, name: str) -> Stream | None:

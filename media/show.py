@@ -82,6 +82,8 @@ class _Run:
     """Show time of the first packet."""
     last: dict[Kind, int] = field(default_factory=dict)
     """Show time of the newest packet by kind."""
+    pictures: int = 0
+    first_picture: int | None = None
     heard: int = 0
     """Show time at which the newest packet arrived."""
     bytes_in: dict[Kind, int] = field(default_factory=dict)
@@ -215,6 +217,9 @@ class Show:
         run.heard = self.clock.now(packet.arrived_ns)
         run.bytes_in[kind] = run.bytes_in.get(kind, 0) + size
         if kind is Kind.VIDEO:
+            run.pictures += 1
+            if run.first_picture is None:
+                run.first_picture = packet.dts
             self._push_video(run, packet)
         else:
             self._push_audio(run, packet)
@@ -438,6 +443,17 @@ class Show:
     def bitrates(self) -> dict[Kind, int]:
         """Return the encoder's bits per second by kind, measured over the last second."""
         return dict(self._run.bitrates) if self._run is not None else {}
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Pictures a second measured since the run began, None in its first second."""
+        run = self._run
+        if run is None or run.pictures < 2 or run.first_picture is None:
+            return None
+        elapsed = run.last[Kind.VIDEO] - run.first_picture
+        if elapsed < TICKS_PER_SECOND:
+            return None
+        return (run.pictures - 1) * TICKS_PER_SECOND / elapsed
 
     def formats(self) -> list[TrackFormat]:
         """Return what the encoder sends, pictures first."""

@@ -122,8 +122,6 @@ class Stream:
         self.host = host
         self.show: Show | None = None
         self.state = State.IDLE
-        self.listeners: set[Callable[[State], None]] = set()
-        """Called with each new state."""
         self._publication: Publication | None = None
         self._left_ns: int | None = None
         self._ended_ns: int | None = None
@@ -233,6 +231,5 @@ class Stream:
 
     def _change(self, state: State) -> None:
         if state is not self.state:
+            log.info("stream state", stream=self.name, state=state.value)
             self.state = state
-            for listener in tuple(self.listeners):
-                listener(state)

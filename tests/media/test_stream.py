@@ -1,0 +1,186 @@
+"""A stream's publishers, shows and states."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.settings import Settings, StreamsSettings
+from media.bitstream import describe
+from media.clock import ShowClock
+from media.hls.seams import NoMetadata
+from media.meter import NoMeter
+from media.model import Codec, FormatRefused, Packet, TrackFormat
+from media.registry import Registry
+from media.show import Encoders, Show
+from media.stream import KEEP_ENDED_S, Publication, State, Stream
+from media.transcode.plan import Plan
+
+pytestmark = pytest.mark.unit
+
+AAC = describe(Codec.AAC, bytes([0x11, 0x90]))
+
+
+class NoEncoders:
+    async def run(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        return
+
+    def configure(
+        self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
+    ) -> None:
+        del plan, video, audio
+
+    def push(self, packet: Packet) -> None:
+        del packet
+
+    def boundary(self, ticks: int) -> None:
+        del ticks
+
+
+class Host:
+    """A process in virtual time."""
+
+    def __init__(self) -> None:
+        self.settings = Settings(streams=StreamsSettings(grace_s=30))
+        self.meter = NoMeter()
+        self.time_ns = 0
+        self.shows: list[Show] = []
+
+    def now_ns(self) -> int:
+        return self.time_ns
+
+    def utc_ms(self) -> int:
+        return 1_790_000_000_000 + self.time_ns // 1_000_000
+
+    def new_run_id(self) -> str:
+        return f"run{len(self.shows)}"
+
+    def metadata(self, stream: str, clock: ShowClock) -> NoMetadata:
+        del stream, clock
+        return NoMetadata()
+
+    def encoders(self, show: Show) -> Encoders:
+        del show
+        return NoEncoders()
+
+    def start(self, show: Show) -> None:
+        self.shows.append(show)
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+def stream(host: Host) -> Stream:
+    return Registry(host).add("s")  # type: ignore[arg-type]  # the meter answers every call
+
+
+def publish(stream: Stream, taken: list[str] | None = None, name: str = "") -> Publication:
+    def on_takeover() -> None:
+        if taken is not None:
+            taken.append(name)
+
+    publication = stream.publish(protocol="rtmp", wrap_ticks=2**32 * 90, on_takeover=on_takeover)
+    publication.set_format(0, AAC)
+    return publication
+
+
+def sound(publication: Publication, host: Host, seconds: float) -> None:
+    for number in range(int(seconds * 50)):
+        publication.push(
+            Packet(
+                track=0,
+                codec=Codec.AAC,
+                dts=number * 1800,
+                pts=number * 1800,
+                key=True,
+                payload=b"\x21\x10\x04\x60\x8c\x1c",
+                arrived_ns=host.time_ns,
+            )
+        )
+        host.time_ns += 20_000_000
+
+
+def test_stream_is_live_from_its_first_media(stream: Stream, host: Host):
+    publication = publish(stream)
+    assert stream.state is State.IDLE
+    sound(publication, host, 2)
+    assert stream.state is State.LIVE
+    assert stream.live
+
+
+def test_newer_publisher_takes_over_and_the_older_is_told(stream: Stream, host: Host):
+    taken: list[str] = []
+    first = publish(stream, taken, "first")
+    sound(first, host, 2)
+    second = publish(stream, taken, "second")
+    assert taken == ["first"]
+    first.close("takeover")
+    sound(second, host, 2)
+    assert stream.state is State.LIVE
+    assert len(host.shows) == 1
+    pushed = first.packets
+    sound(first, host, 1)
+    assert first.packets == pushed
+
+
+def test_return_within_the_grace_is_the_same_show(stream: Stream, host: Host):
+    publication = publish(stream)
+    sound(publication, host, 2)
+    publication.close("error")
+    publication.close("error")
+    assert stream.state is State.RECONNECTING
+    host.time_ns += 29_000_000_000
+    stream.tick()
+    assert stream.state is State.RECONNECTING
+    sound(publish(stream), host, 2)
+    assert stream.state is State.LIVE
+    assert len(host.shows) == 1
+
+
+def test_show_ends_with_the_grace_and_the_next_is_new(stream: Stream, host: Host):
+    publication = publish(stream)
+    sound(publication, host, 2)
+    publication.close("bye")
+    host.time_ns += 30_000_000_000
+    stream.tick()
+    assert stream.state is State.ENDED
+    assert host.shows[0].ended
+    sound(publish(stream), host, 2)
+    assert stream.state is State.LIVE
+    assert len(host.shows) == 2
+
+
+def test_bytes_of_an_ended_show_are_freed(stream: Stream, host: Host):
+    publication = publish(stream)
+    sound(publication, host, 2)
+    stream.end()
+    host.time_ns += int(KEEP_ENDED_S * 1e9)
+    stream.tick()
+    assert stream.state is State.IDLE
+    assert stream.show is None
+    publication.close("bye")
+
+
+def test_too_large_a_picture_is_refused_in_words(stream: Stream):
+    publication = publish(stream)
+    giant = TrackFormat(
+        codec=Codec.H264, config=b"", codec_string="avc1", width=16384, height=16384
+    )
+    with pytest.raises(FormatRefused, match=r"16384x16384; this server accepts at most 4096x4096"):
+        publication.set_format(0, giant)
+    with pytest.raises(FormatRefused):
+        publication.set_format(1, giant)
+
+
+def test_removed_stream_lets_its_publisher_go(host: Host):
+    registry = Registry(host)  # type: ignore[arg-type]  # the meter answers every call
+    taken: list[str] = []
+    publish(registry.add("s"), taken, "only")
+    registry.remove("s")
+    assert taken == ["only"]
+    assert registry.get("s") is None

@@ -1,0 +1,92 @@
+"""Who may publish, and which streams exist: the database meets the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.auth import ConfiguredKeys, authorize
+from storage.streams import StreamExists, StreamRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from media.registry import Registry
+    from media.stream import Publication
+    from storage.streams import StreamStore
+
+
+class Gate:
+    """Implements `ingest.source.PublishGate`."""
+
+    def __init__(self, *, settings: Settings, store: StreamStore, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+        self._configured = ConfiguredKeys(
+            {s.name: s.key.get_secret_value() for s in settings.streams.list if s.key}
+        )
+
+    async def authorize(self, key: str) -> str:
+        """Return the stream that `key` may publish; raises `ingest.source.KeyRefused`."""
+        return await authorize(key, self._configured, self._store)
+
+    def open(
+        self,
+        stream: str,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        on_takeover: Callable[[], None],
+    ) -> Publication:
+        """Start a publisher's run on a stream."""
+        return self._registry.add(stream).publish(
+            protocol=protocol, wrap_ticks=wrap_ticks, on_takeover=on_takeover
+        )
+
+
+class Admin:
+    """Implements `delivery.seams.StreamAdmin`."""
+
+    def __init__(self, *, settings: Settings, store: StreamStore, registry: Registry) -> None:
+        self._configured = {s.name for s in settings.streams.list}
+        self._limit = settings.limits.max_streams
+        self._store = store
+        self._registry = registry
+
+    async def add(self, name: str) -> str:
+        """Make a stream; return its key, the only time it is seen."""
+        if name in self._configured:
+            raise StreamExists(f"Stream {name} exists already, by configuration.")
+        if len(self._registry.all()) >= self._limit:
+            raise StreamRefused(
+                f"This server holds at most {self._limit} streams (limits.max_streams)."
+            )
+        key = await self._store.add(name)
+        self._registry.add(name)
+        return key
+
+    async def remove(self, name: str) -> None:
+        """Unmake a stream; its show ends."""
+        self._refuse_configured(name, "remove it there")
+        await self._store.remove(name)
+        self._registry.remove(name)
+
+    async def refresh(self) -> None:
+        """Follow what other processes (`vitrina streams`) changed in the database."""
+        wanted = self._configured | {record.name for record in await self._store.list()}
+        known = {stream.name for stream in self._registry.all()}
+        for name in wanted - known:
+            self._registry.add(name)
+        for name in known - wanted:
+            self._registry.remove(name)
+
+    async def rotate_key(self, name: str) -> str:
+        """Return a new key; the old one is void for the next publisher."""
+        self._refuse_configured(name, "change its key there")
+        return await self._store.rotate(name)
+
+    def _refuse_configured(self, name: str, mend: str) -> None:
+        if name in self._configured:
+            raise StreamRefused(
+                f"Stream {name} comes from the configuration (streams.list): {mend}."
+            )

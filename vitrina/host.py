@@ -1,0 +1,68 @@
+"""What streams need from the process: clocks, cues, workers, background tasks."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from media.transcode.process import Transcoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from media.clock import ShowClock
+    from media.hls.seams import TimedMetadata
+    from media.meter import MediaMeter
+    from media.show import Encoders, Show
+    from vitrina.supervise import Supervisor
+
+RUN_ID_BYTES = 4
+
+
+class ProcessHost:
+    """Implements `media.stream.Host` in the server process."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        meter: MediaMeter,
+        supervisor: Supervisor,
+        metadata: Callable[[str, ShowClock], TimedMetadata],
+    ) -> None:
+        self.settings = settings
+        self.meter = meter
+        self._supervisor = supervisor
+        self._metadata = metadata
+
+    def now_ns(self) -> int:
+        """Read the monotonic clock."""
+        return time.monotonic_ns()
+
+    def utc_ms(self) -> int:
+        """Read the wall clock."""
+        return time.time_ns() // 1_000_000
+
+    def new_run_id(self) -> str:
+        """Return eight random hex digits: names of media never repeat over restarts."""
+        return secrets.token_hex(RUN_ID_BYTES)
+
+    def metadata(self, stream: str, clock: ShowClock) -> TimedMetadata:
+        """Open the cues of a new show."""
+        return self._metadata(stream, clock)
+
+    def encoders(self, show: Show) -> Encoders:
+        """Make the supervisor of a show's worker; nothing starts yet."""
+        return Transcoder(
+            stream=show.stream,
+            settings=self.settings.ladder,
+            limits=self.settings.limits,
+            sink=show,
+            meter=self.meter,
+        )
+
+    def start(self, show: Show) -> None:
+        """Run the show; when it fails it is started again with the same playlists."""
+        self._supervisor.spawn(f"show:{show.stream}", show.run, restart=True)

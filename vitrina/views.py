@@ -1,0 +1,153 @@
+"""Streams as delivery sees them (`delivery.seams`)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from delivery.seams import NotLive
+from media.hls.multivariant import RenditionInfo, render_multivariant
+from media.model import Kind, TrackFormat
+from media.stream import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from media.hls.rendition import Rendition
+    from media.registry import Registry
+    from media.show import Show
+    from media.stream import Stream
+
+READY_WAIT_S = 6.0
+"""How long a first viewer is held while the ladder comes up."""
+CACHE_S = 1.0
+"""Bit rates in the multivariant playlist follow the measurement this often."""
+_IDLE = {
+    State.IDLE: "The stream has not started yet.",
+    State.ENDED: "The show is over.",
+}
+
+
+class Directory:
+    """All streams (`delivery.seams.Directory`)."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._views: dict[str, View] = {}
+
+    def get(self, name: str) -> View | None:
+        """Return one by its playback name."""
+        stream = self._registry.get(name)
+        if stream is None:
+            self._views.pop(name, None)
+            return None
+        view = self._views.get(name)
+        if view is None or view.stream is not stream:
+            view = self._views[name] = View(stream)
+        return view
+
+    def all(self) -> list[View]:
+        """Return every stream, by name."""
+        views = (self.get(stream.name) for stream in self._registry.all())
+        return [view for view in views if view is not None]
+
+
+class View:
+    """One stream (`delivery.seams.StreamView`)."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._multivariant: tuple[Show, int, float, bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """Playback name."""
+        return self.stream.name
+
+    @property
+    def state(self) -> str:
+        """`idle`, `live`, `reconnecting` or `ended`."""
+        return self.stream.state.value
+
+    async def multivariant(self) -> bytes:
+        """Return the multivariant playlist, held until the ladder is known."""
+        show = self.stream.show
+        if show is None or (not show.on_air and self.stream.state is State.IDLE):
+            raise NotLive(_IDLE.get(self.stream.state, "The stream is not live."))
+        await show.lineup.wait_ready(READY_WAIT_S)
+        listed = show.lineup.listed()
+        if not listed:
+            raise NotLive("The encoder has connected, but no picture or sound has arrived yet.")
+        now = time.monotonic()
+        cached = self._multivariant
+        if cached and cached[0] is show and cached[1] == len(listed) and now < cached[2] + CACHE_S:
+            return cached[3]
+        chapters = f"/api/v1/streams/{self.name}/chapters.json"
+        body = render_multivariant([_info(r, show) for r in listed], chapters_uri=chapters)
+        self._multivariant = (show, len(listed), now, body)
+        return body
+
+    def rendition(self, name: str) -> Rendition | None:
+        """Return one rendition of the current show."""
+        show = self.stream.show
+        return show.lineup.get(name) if show is not None else None
+
+    def summary(self) -> Mapping[str, object]:
+        """Return what `GET /api/v1/streams/S` answers, without viewers."""
+        show = self.stream.show
+        bitrates = show.bitrates() if show is not None else {}
+        return {
+            "name": self.name,
+            "state": self.state,
+            "protocol": self.stream.protocol,
+            "bitrate_bps": sum(bitrates.values()),
+            "tracks": [_track(f, bitrates) for f in show.formats()] if show else [],
+            "findings": [
+                {"code": f.code, "severity": f.severity.value, "text": f.text, "since": f.since_ms}
+                for f in (show.findings.open() if show else [])
+            ],
+            "renditions": [_rendition(r) for r in show.lineup.listed()] if show else [],
+        }
+
+
+def _info(rendition: Rendition, show: Show) -> RenditionInfo:
+    assert rendition.format is not None
+    peak, average = rendition.bandwidth()
+    return RenditionInfo(
+        name=rendition.name,
+        format=rendition.format,
+        peak_bps=peak,
+        average_bps=average,
+        frame_rate=show.frame_rate if rendition.kind is Kind.VIDEO else None,
+    )
+
+
+def _track(track_format: TrackFormat, bitrates: Mapping[Kind, int]) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "kind": track_format.kind.value,
+        "codec": track_format.codec.value,
+        "codec_string": track_format.codec_string,
+        "bitrate_bps": bitrates.get(track_format.kind, 0),
+    }
+    if track_format.kind is Kind.VIDEO:
+        entry |= {"width": track_format.width, "height": track_format.height}
+    else:
+        entry |= {
+            "sample_rate": track_format.sample_rate,
+            "channels": track_format.channels,
+        }
+    return entry
+
+
+def _rendition(rendition: Rendition) -> dict[str, object]:
+    peak, average = rendition.bandwidth()
+    track_format = rendition.format
+    assert track_format is not None
+    return {
+        "name": rendition.name,
+        "codec_string": track_format.codec_string,
+        "width": track_format.width,
+        "height": track_format.height,
+        "peak_bps": peak,
+        "average_bps": average,
+    }
