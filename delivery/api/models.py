@@ -1,0 +1,104 @@
+"""Shapes of answers and of the bodies that delivery itself reads (OpenAPI components)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+STATES = Literal["idle", "live", "reconnecting", "ended"]
+
+
+class NewStream(BaseModel):
+    """Body of `POST /streams`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="Playback name: 1 to 64 of a-z, 0-9, - and _.",
+    )
+
+
+class StreamKey(BaseModel):
+    """A stream and its new key."""
+
+    name: str
+    key: str = Field(description="For the encoder; shown this once, stored hashed.")
+
+
+class Stream(BaseModel):
+    """State of a stream; more keys may come."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    state: STATES
+    viewers: int = Field(description="Sessions that asked for a playlist in the last 10 s.")
+    tracks: list[dict[str, Any]] = []
+    bitrate_bps: int | None = Field(None, description="What the encoder sends.")
+    findings: list[dict[str, Any]] = Field(
+        [], description="Health in plain sentences, with what to change."
+    )
+    renditions: list[dict[str, Any]] = []
+
+
+class StreamList(BaseModel):
+    """All streams that the token may see."""
+
+    streams: list[Stream]
+
+
+class PartRef(BaseModel):
+    """A part, by media sequence number and index."""
+
+    msn: int
+    part: int
+
+
+class Placement(BaseModel):
+    """Where a cue lies in the media."""
+
+    media_time: str
+    rendition_sequence: dict[str, PartRef]
+
+
+class CueAnswer(BaseModel):
+    """A cue, as written."""
+
+    id: str
+    rev: int
+    seq: int
+    state: str = Field(description="`scheduled`, `live`, `ended` or `retracted`.")
+    type: str
+    at: str = Field(description="RFC 3339, milliseconds, Z.")
+    end: str | None
+    data: dict[str, Any]
+    placement: Placement | None = Field(description="Null while `at` lies ahead.")
+
+
+class BatchAnswer(BaseModel):
+    """The cues of a batch, in the order of the body."""
+
+    cues: list[CueAnswer]
+
+
+class CueLog(BaseModel):
+    """Entries of the log, or the cues at a moment."""
+
+    cues: list[dict[str, Any]]
+
+
+class StateAnswer(BaseModel):
+    """What is active at a moment."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: str
+    cues: list[dict[str, Any]]
+
+
+class Imported(BaseModel):
+    """How many products an import put into the catalogue."""
+
+    imported: int

@@ -1,0 +1,142 @@
+"""`/api/v1/streams`: what is on, and making and unmaking streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from delivery.api.models import NewStream, Stream, StreamKey, StreamList
+from delivery.body import read_object
+from delivery.deps import PARTS, PRINCIPAL
+from delivery.problems import Problem, from_validation
+from delivery.routing import Answer, Route, Scope
+
+if TYPE_CHECKING:
+    from delivery.seams import StreamView
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def summary(request: web.Request, view: StreamView) -> dict[str, object]:
+    """Return what the API says of a stream."""
+    return {**view.summary(), "viewers": request.app[PARTS].media.viewers(view.name)}
+
+
+def require_stream(request: web.Request) -> StreamView:
+    """Return the stream that the path names; raises `Problem` 404."""
+    view = request.app[PARTS].deps.directory.get(request.match_info["stream"])
+    if view is None:
+        raise Problem(404, "There is no stream of that name.")
+    return view
+
+
+def validated(model: type[_M], body: dict[str, object]) -> _M:
+    """Return the body as a model; raises `Problem` 422 naming each field."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+async def list_streams(request: web.Request) -> web.Response:
+    """`GET /streams`."""
+    principal = request[PRINCIPAL]
+    views = request.app[PARTS].deps.directory.all()
+    seen = [summary(request, view) for view in views if principal.may_touch(view.name)]
+    return web.json_response({"streams": seen})
+
+
+async def get_stream(request: web.Request) -> web.Response:
+    """`GET /streams/S`."""
+    return web.json_response(summary(request, require_stream(request)))
+
+
+async def add_stream(request: web.Request) -> web.Response:
+    """`POST /streams`."""
+    deps = request.app[PARTS].deps
+    body = await read_object(request, limit=deps.limits.max_body_bytes)
+    name = validated(NewStream, body).name
+    key = await deps.admin.add(name)
+    return web.json_response(
+        {"name": name, "key": key},
+        status=201,
+        headers={"Location": f"/api/v1/streams/{name}", "Cache-Control": "no-store"},
+    )
+
+
+async def remove_stream(request: web.Request) -> web.Response:
+    """`DELETE /streams/S`."""
+    view = require_stream(request)
+    await request.app[PARTS].deps.admin.remove(view.name)
+    return web.Response(status=204)
+
+
+async def rotate_key(request: web.Request) -> web.Response:
+    """`POST /streams/S/rotate-key`."""
+    view = require_stream(request)
+    key = await request.app[PARTS].deps.admin.rotate_key(view.name)
+    return web.json_response({"name": view.name, "key": key}, headers={"Cache-Control": "no-store"})
+
+
+_STREAMS = "/api/v1/streams"
+_STREAM = "/api/v1/streams/{stream}"
+
+ROUTES = (
+    Route(
+        method="GET",
+        path=_STREAMS,
+        name="list_streams",
+        summary="State, tracks, bitrate, findings, viewers and renditions of every stream",
+        handler=list_streams,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        answers={200: Answer(description="Streams that the token may see.", model=StreamList)},
+    ),
+    Route(
+        method="GET",
+        path=_STREAM,
+        name="get_stream",
+        summary="The same of one stream",
+        handler=get_stream,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        answers={200: Answer(description="The stream.", model=Stream)},
+        errors=(404,),
+    ),
+    Route(
+        method="POST",
+        path=_STREAMS,
+        name="add_stream",
+        summary="Make a stream",
+        handler=add_stream,
+        scope=Scope.ADMIN,
+        tag="streams",
+        body=NewStream,
+        answers={201: Answer(description="Made; the key is shown this once.", model=StreamKey)},
+        errors=(409, 503),
+    ),
+    Route(
+        method="DELETE",
+        path=_STREAM,
+        name="remove_stream",
+        summary="Unmake a stream: its publisher is cut off, its key is void",
+        handler=remove_stream,
+        scope=Scope.ADMIN,
+        tag="streams",
+        answers={204: Answer(description="Gone.", content_type=None)},
+        errors=(404, 409, 503),
+    ),
+    Route(
+        method="POST",
+        path=f"{_STREAM}/rotate-key",
+        name="rotate_key",
+        summary="Give a stream a new key; the old one is void at once",
+        handler=rotate_key,
+        scope=Scope.ADMIN,
+        tag="streams",
+        answers={200: Answer(description="The new key, shown this once.", model=StreamKey)},
+        errors=(404, 409, 503),
+    ),
+)

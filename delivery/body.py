@@ -1,0 +1,102 @@
+"""Reading request bodies and queries: bounded in size, depth and time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, NoReturn
+
+from delivery.problems import FieldError, Problem, invalid
+from overlay.times import parse_ms
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+READ_TIMEOUT_S = 15.0
+MAX_KEY = 200
+
+
+async def read_bytes(request: web.Request, *, limit: int) -> bytes:
+    """Return the whole body; raises `Problem` 408, 413 or 415."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(415, "Send the body without Content-Encoding.")
+    length = request.content_length
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            while chunk := await request.content.readany():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(chunk)
+    except TimeoutError:
+        raise Problem(408, "The body did not arrive in time.") from None
+    return b"".join(parts)
+
+
+async def read_json(request: web.Request, *, limit: int) -> object:
+    """Return the body as JSON (RFC 8259); raises `Problem` 400 with the place of the fault."""
+    body = await read_bytes(request, limit=limit)
+    try:
+        value: object = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        # A lone surrogate is an escape without a character: nothing could be stored or sent.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as err:
+        raise Problem(
+            400, f"The body is not JSON: {err.msg} at line {err.lineno}, column {err.colno}."
+        ) from None
+    except UnicodeError:
+        raise Problem(400, "The body is not JSON in UTF-8 with whole characters.") from None
+    except RecursionError:
+        raise Problem(400, "The body is nested too deeply.") from None
+    except ValueError as err:
+        raise Problem(400, f"The body is not JSON: {err}.") from None
+    return value
+
+
+async def read_object(request: web.Request, *, limit: int) -> dict[str, object]:
+    """Return the body as a JSON object; raises `Problem`."""
+    value = await read_json(request, limit=limit)
+    if not isinstance(value, dict):
+        raise Problem(400, "The body must be a JSON object.")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"The body is larger than {limit} bytes.")
+
+
+def query_time(request: web.Request, name: str) -> int | None:
+    """Return a query parameter as UTC milliseconds; raises `Problem` 422."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        return parse_ms(text)
+    except ValueError as err:
+        raise invalid([FieldError(name, str(err))]) from None
+
+
+def query_integer(request: web.Request, name: str) -> int | None:
+    """Return a query parameter as a number from 0; raises `Problem` 422."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise invalid([FieldError(name, "a whole number from 0 is needed")])
+    return int(text)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the Idempotency-Key header; raises `Problem` 422 for an unusable one."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isprintable()):
+        raise invalid([FieldError("Idempotency-Key", f"1 to {MAX_KEY} printable characters")])
+    return key

@@ -1,0 +1,274 @@
+"""A real server on loopback over a real rendition; storage is a real SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from config.settings import HlsSettings, HttpSettings, LimitsSettings
+from delivery.app import build_app
+from delivery.deps import Deps
+from delivery.meter import NoDeliveryMeter
+from delivery.seams import NotLive, Principal
+from delivery.server import HttpServer
+from media.hls.rendition import Rendition
+from media.hls.seams import NoMetadata
+from media.meter import NoMeter
+from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from storage.streams import StreamExists
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+EPOCH_MS = 1_795_363_200_000
+FRAME = 1920
+"""Ticks of an AAC frame: 1024 samples at 48 kHz."""
+MULTIVARIANT = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=128000\naudio/index.m3u8\n"
+
+
+@dataclass(frozen=True)
+class Edge:
+    msn: int
+    start: int
+    discontinuity: bool = False
+
+
+class TwoSeconds:
+    def segment_at(self, ticks):
+        return self._edge(ticks // (2 * TICKS_PER_SECOND))
+
+    def after(self, msn):
+        return self._edge(msn + 1)
+
+    def _edge(self, msn):
+        return Edge(msn, msn * 2 * TICKS_PER_SECOND)
+
+
+class ShowClock:
+    def utc_ms(self, ticks):
+        return EPOCH_MS + ticks // 90
+
+    def ticks(self, utc_ms):
+        return (utc_ms - EPOCH_MS) * 90
+
+
+@dataclass
+class FakeStream:
+    """A stream with one real audio rendition, fed by `feed`."""
+
+    name: str
+    state: str = "live"
+    rendered: int = 0
+    clock: ShowClock = field(default_factory=ShowClock)
+
+    def __post_init__(self):
+        self.audio = Rendition(
+            stream=self.name,
+            name="audio",
+            kind=Kind.AUDIO,
+            settings=HlsSettings(),
+            clock=self.clock,
+            grid=TwoSeconds(),
+            metadata=NoMetadata(),
+            run_id="r1",
+            meter=NoMeter(),
+        )
+        self.audio.set_format(
+            TrackFormat(
+                codec=Codec.AAC,
+                config=bytes([0x11, 0x90]),
+                codec_string="mp4a.40.2",
+                sample_rate=48000,
+                channels=2,
+                samples_per_frame=1024,
+            ),
+            declared_bps=128000,
+        )
+        self._frames = 0
+
+    @property
+    def live(self):
+        return self.state in {"live", "reconnecting"}
+
+    def feed(self, seconds):
+        for _ in range(round(seconds * 48000 / 1024)):
+            ticks = self._frames * FRAME
+            self._frames += 1
+            self.audio.push(
+                Packet(
+                    track=0,
+                    codec=Codec.AAC,
+                    dts=ticks,
+                    pts=ticks,
+                    key=True,
+                    payload=self._frames.to_bytes(4, "big") * 80,
+                    arrived_ns=0,
+                    duration=FRAME,
+                )
+            )
+
+    def edge(self):
+        return self.audio.edge
+
+    def place(self, ticks):
+        ref = self.audio.part_at(ticks)
+        return {} if ref is None else {"audio": (ref.msn, ref.part)}
+
+    async def multivariant(self):
+        if not self.live:
+            raise NotLive(f"The stream is {self.state}.")
+        return MULTIVARIANT
+
+    def rendition(self, name):
+        return self.audio if name == "audio" else None
+
+    def summary(self):
+        return {"name": self.name, "state": self.state, "tracks": [], "findings": []}
+
+
+class FakeStreams:
+    """Directory and admin in one."""
+
+    def __init__(self, *streams):
+        self.streams = {stream.name: stream for stream in streams}
+
+    def get(self, name):
+        return self.streams.get(name)
+
+    def all(self):
+        return list(self.streams.values())
+
+    async def add(self, name):
+        if name in self.streams:
+            raise StreamExists(f"there is a stream {name!r} already")
+        self.streams[name] = FakeStream(name, state="idle")
+        return "new-key"
+
+    async def remove(self, name):
+        del self.streams[name]
+
+    async def rotate_key(self, name):
+        return f"{name}-key-2"
+
+
+class FakeTokens:
+    known = {
+        "admin": Principal(role="admin"),
+        "any": Principal(role="producer"),
+        "demo-only": Principal(role="producer", stream="demo"),
+    }
+
+    async def check(self, token):
+        return self.known.get(token)
+
+
+class CountingMeter(NoDeliveryMeter):
+    def __init__(self):
+        self.requests = []
+        self.bytes = 0
+        self.refusals = []
+        self.viewers_seen = {}
+
+    def request(self, route, status, seconds):
+        self.requests.append((route, status))
+
+    def bytes_out(self, stream, count):
+        self.bytes += count
+
+    def refused(self, reason):
+        self.refusals.append(reason)
+
+    def viewers(self, stream, count):
+        self.viewers_seen[stream] = count
+
+
+@dataclass
+class Site:
+    """A running server and what is behind it."""
+
+    url: str
+    port: int
+    session: aiohttp.ClientSession
+    stream: FakeStream
+    streams: FakeStreams
+    meter: CountingMeter
+    server: HttpServer
+    task: asyncio.Task
+    app: object
+
+    def get(self, path, **options):
+        return self.session.get(self.url + path, **options)
+
+    def call(self, method, path, *, token="admin", **options):
+        headers = options.pop("headers", {})
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return self.session.request(method, self.url + path, headers=headers, **options)
+
+
+@asynccontextmanager
+async def serving(tmp_path, *, limits=None, http=None, **more) -> AsyncIterator[Site]:
+    stream = FakeStream("demo")
+    stream.feed(9.0)
+    streams = FakeStreams(stream, FakeStream("other", state="idle"))
+    meter = CountingMeter()
+    limits = limits or LimitsSettings()
+    http = http or HttpSettings(host="127.0.0.1", port=0)
+    async with shop(tmp_path, streams) as parts:
+        deps = Deps(
+            directory=streams,
+            admin=streams,
+            tokens=FakeTokens(),
+            http=http,
+            hls=HlsSettings(),
+            limits=limits,
+            version="0.0.1",
+            meter=meter,
+            metrics=lambda: (b"# TYPE up gauge\nup 1\n", "text/plain; version=0.0.4"),
+            **{**parts, **more},
+        )
+        app = build_app(deps)
+        server = HttpServer(settings=http, limits=limits, app=app)
+        task = asyncio.get_running_loop().create_task(server.run())
+        await server.started.wait()
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+            yield Site(
+                url=f"http://127.0.0.1:{server.port}",
+                port=server.port,
+                session=session,
+                stream=stream,
+                streams=streams,
+                meter=meter,
+                server=server,
+                task=task,
+                app=app,
+            )
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception()
+
+
+@asynccontextmanager
+async def shop(tmp_path, streams):
+    """The real catalogue and cue service over a SQLite file."""
+    yield {"cues": None, "catalog": None}
+
+
+@pytest.fixture
+async def site(tmp_path):
+    async with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Return an async context manager that takes limits and other settings."""
+    return partial(serving, tmp_path)
