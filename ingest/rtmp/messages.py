@@ -74,11 +74,13 @@ def parse_command(message: Message) -> Command | None:
         values = amf0.decode(payload)
     except amf0.AmfUnsupportedError:
         return None
-    if len(values) < 2 or not isinstance(values[0], str) or not isinstance(values[1], float):
-        raise RtmpError(Fault.MESSAGE, "A command has no name or no transaction number.")
+    if not values or not isinstance(values[0], str):
+        raise RtmpError(Fault.MESSAGE, "A command has no name.")
+    # FFmpeg's listener sends onFCPublish as a bare name.
+    transaction = values[1] if len(values) > 1 and isinstance(values[1], float) else 0.0
     target = values[2] if len(values) > 2 else None
     return Command(
-        values[0], values[1], target if isinstance(target, dict) else {}, tuple(values[3:])
+        values[0], transaction, target if isinstance(target, dict) else {}, tuple(values[3:])
     )
 
 
