@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,15 +127,23 @@ class BitWriter:
         return int(text, 2).to_bytes(len(text) // 8, "big")
 
 
+def escape(body: bytes) -> bytes:
+    """Put emulation prevention bytes in (H.264 7.4.1)."""
+    out = bytearray()
+    for byte in body:
+        if byte <= 3 and out[-2:] == b"\0\0":
+            out.append(3)
+        out.append(byte)
+    return bytes(out)
+
+
 def baseline_sps(width_mbs: int, height_mbs: int, crop: tuple[int, ...] = ()) -> bytes:
     bits = BitWriter().u(8, 66).u(8, 0xC0).u(8, 31).ue(0).ue(0).ue(2).ue(1).u(1, 0)
     bits.ue(width_mbs - 1).ue(height_mbs - 1).u(2, 3).u(1, bool(crop))
     for value in crop:
         bits.ue(value)
     body = bits.u(1, 0).done()
-    for low in range(4):
-        body = body.replace(bytes((0, 0, low)), bytes((0, 0, 3, low)))
-    return b"\x67" + body
+    return b"\x67" + escape(body)
 
 
 def avcc(sps: bytes) -> bytes:
@@ -154,6 +163,28 @@ def test_usability_information_that_ends_early_keeps_what_came_before() -> None:
     picture = h264.parse_sps(b"\x67" + bits.done())
     assert (picture.width, picture.height, picture.sar) == (640, 480, (4, 3))
     assert picture.frame_rate is None
+
+
+def test_predicted_reference_sets_are_passed_over() -> None:
+    """H.265 7.3.7, a set predicted from one of two pictures: three used/delta flags."""
+    bits = BitWriter().u(8, 1).u(8, 1).u(32, 0x6000_0000).u(24, 0x90_0000).u(24, 0).u(8, 93)
+    bits.ue(0).ue(1).ue(640).ue(360).u(1, 0).ue(0).ue(0)
+    bits.ue(4).u(1, 1).ue(4).ue(2).ue(4)
+    bits.ue(0).ue(3).ue(0).ue(3).ue(0).ue(0)
+    bits.u(1, 0).u(2, 0).u(1, 0)
+    bits.ue(3)
+    bits.ue(2).ue(0).ue(0).u(1, 1).ue(0).u(1, 1)
+    # Predicted: sign, distance, then used; not used but kept; not used and dropped.
+    bits.u(1, 1).u(1, 0).ue(0).u(1, 1).u(2, 0b01).u(2, 0b00)
+    # Predicted again, from the two that were left.
+    bits.u(1, 1).u(1, 1).ue(5).u(1, 1).u(1, 1).u(2, 0b01)
+    bits.u(1, 0).u(2, 3)
+    bits.u(1, 1).u(1, 1).u(8, 255).u(16, 8).u(16, 6).u(1, 0).u(1, 0).u(1, 0).u(3, 0).u(1, 0)
+    body = bits.u(1, 1).u(32, 1001).u(32, 50_000).done()
+    picture = hevc.parse_sps(b"\x42\x01" + escape(body))
+    assert (picture.width, picture.height, picture.sar) == (640, 360, (4, 3))
+    assert picture.frame_rate == Fraction(50_000, 1001)
+    assert picture.codec_string == "hvc1.1.6.L93.90"
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,17 @@ def test_keys_are_found_in_real_streams() -> None:
         assert 1 < sum(unit.key for unit in units) < len(units)
 
 
+def test_an_av1_key_frame_needs_its_sequence_header() -> None:
+    unit = clips.video("av1").units[0].payload
+    bare = b"".join(
+        unit[obu.start : obu.stop]
+        for obu in av1.iterate_obus(unit)
+        if obu.kind != av1.OBU_SEQUENCE_HEADER
+    )
+    assert 0 < len(bare) < len(unit)
+    assert not av1.is_key_temporal_unit(bare)
+
+
 @pytest.mark.parametrize(("kind", "module"), [("h264", h264), ("hevc", hevc)])
 def test_in_band_parameter_sets(kind: str, module: object) -> None:
     assert module in (h264, hevc)

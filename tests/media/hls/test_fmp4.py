@@ -169,6 +169,24 @@ def test_constant_audio_needs_one_number_a_sample() -> None:
     assert len(part) - payload == 8 + 16 + 8 + 24 + 20 + 20 + 15 * 4 + 8
 
 
+def test_sample_flags_are_those_of_cmaf() -> None:
+    samples = samples_of(clips.video("vp9"))[:3]
+    assert [s.key for s in samples] == [True, False, False]
+    (part,) = parts_of(samples, 3)
+    # Default flags behind the track and the duration; the first sample's behind the data offset.
+    assert struct.unpack(">IIII", clips.find_box(part, b"tfhd"))[3] == 0x0101_0000
+    assert struct.unpack_from(">IIII", clips.find_box(part, b"trun"))[3] == 0x0200_0000
+    (mixed,) = parts_of([samples[1], samples[0], samples[2]], 3)
+    run = struct.unpack(">9I", clips.find_box(mixed, b"trun"))
+    assert run[4::2] == (0x0101_0000, 0x0200_0000, 0x0101_0000)
+
+
+def test_track_header_has_the_display_width() -> None:
+    data = init_segment(clips.video("h264", sar=(4, 3)).fmt, timescale=90_000)
+    width, height = struct.unpack(">II", clips.find_box(data, b"tkhd")[-8:])
+    assert (width, height) == (320 * 65_536 * 4 // 3, 180 << 16)
+
+
 def test_prefix_comes_before_the_fragment() -> None:
     clip = clips.video("h264")
     (part,) = parts_of(samples_of(clip), 30, EMSG)
