@@ -1,0 +1,1 @@
+"""What is for sale, as cues name it."""
