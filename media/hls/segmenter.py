@@ -197,7 +197,8 @@ class Segmenter:
         following = self._grid.after(self._boundary.msn)
         if following is None:
             return None
-        end = packet.dts + min(nominal, self._target)
+        # The declared edge may be ahead of the source: a frame was shorter than foreseen.
+        end = max(packet.dts + min(nominal, self._target), self._edge + 2 * _SHORTEST)
         overlong = end - self._segment_start >= self._limit
         if packet.pts < following.start:
             return following if overlong else None
@@ -227,7 +228,12 @@ class Segmenter:
         return self._capped(self._units[-1].dts + self._nominal)
 
     def _capped(self, end: int) -> int:
-        return min(max(end, self._edge + _SHORTEST), self._edge + self._target)
+        """Keep the end of a part within PART-TARGET and its segment within the limit."""
+        latest = min(self._edge + self._target, self._latest_end())
+        return max(min(end, latest), self._edge + _SHORTEST)
+
+    def _latest_end(self) -> int:
+        return self._segment_start + self._limit - _SHORTEST
 
     def _close_part(self, end: int) -> None:
         end = self._capped(end)
@@ -247,7 +253,8 @@ class Segmenter:
         while True:
             following = self._grid.after(self._boundary.msn)
             segment_end = None if following is None else following.start - self._shift
-            stop = until if segment_end is None else min(until, segment_end)
+            # An undecided boundary cannot be passed: the rest is listed when it is decided.
+            stop = min(until, self._latest_end() if segment_end is None else segment_end)
             self._gap_parts(stop, whole=whole and stop != segment_end)
             if following is None or segment_end is None or segment_end > until:
                 break

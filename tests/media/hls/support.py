@@ -105,8 +105,7 @@ def encoded_video(*, frames=180, fps=30, gop=60, bframes=0, width=320, height=18
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
             frame.pts = number
             frame.time_base = codec.time_base
-        for packet in codec.encode(frame):
-            packets.append((packet.dts, packet.pts, packet.is_keyframe, bytes(packet)))
+        packets += [(p.dts, p.pts, p.is_keyframe, bytes(p)) for p in codec.encode(frame)]
     extradata = bytes(codec.extradata)
     sets = [nal for nal in nals(extradata) if nal[0] & 31 in (7, 8)]
     fmt = TrackFormat(
@@ -196,7 +195,9 @@ def packet_of(codec, dts, *, pts=None, key=False, payload=b"\0\0\0\1\x65", durat
 
 VIDEO_FORMAT = TrackFormat(
     codec=Codec.H264,
-    config=avcc([bytes.fromhex("6764001facd9405005bb011000000300100000030300f1831960"), b"\x68\xeb"]),
+    config=avcc(
+        [bytes.fromhex("6764001facd9405005bb011000000300100000030300f1831960"), b"\x68\xeb"]
+    ),
     codec_string="avc1.64001f",
     width=1280,
     height=720,
