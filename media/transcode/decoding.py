@@ -81,7 +81,7 @@ class VideoThread:
             case Source():
                 self._decode(item)
                 self.consumed += 1
-                if self.catching_up and self._caught_up():
+                if self.catching_up and self._caught_up(item):
                     self.catching_up = False
             case Boundary():
                 self._marks.announce(item.ticks)
@@ -93,9 +93,10 @@ class VideoThread:
                 return False
         return True
 
-    def _caught_up(self) -> bool:
-        late = time.monotonic_ns() - self._started_ns > CATCH_UP_NS
-        return late or (self._marks.started and self.inbox.empty)
+    def _caught_up(self, source: Source) -> bool:
+        if time.monotonic_ns() - self._started_ns > CATCH_UP_NS:
+            return True
+        return not source.replay and self.inbox.empty
 
     def _configure(self, item: Configure) -> None:
         before, self._configured = self._configured, item
@@ -125,7 +126,7 @@ class VideoThread:
                 thread.relief = self._relief
                 thread.start()
             threads.append(thread)
-        below = [*threads[1:], None]
+        below = [*threads[1:], None][: len(threads)]
         for thread, next_thread in zip(threads, below, strict=True):
             thread.below = next_thread
         self.rungs = tuple(threads)

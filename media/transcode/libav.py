@@ -111,6 +111,8 @@ class Scaler:
             threads=1,
         )
         scaled.pts, scaled.time_base = frame.pts, frame.time_base
+        # swscale's names for matrices merge BT.470BG with SMPTE 170M.
+        scaled.colorspace = frame.colorspace
         return scaled
 
 

@@ -207,6 +207,7 @@ class Transcoder:
     def _lost(self, reason: str, failures: int) -> None:
         self._log.warning("transcode worker lost", reason=reason, failures=failures)
         self._replay.forget_boundaries()
+        self._replay.holding = True
         if failures > 1:
             # The pictures themselves may be what ends it: start at the next key frame.
             self._replay.drop_video()
@@ -269,6 +270,7 @@ class Transcoder:
             message = item if isinstance(item, Boundary) else self._source(item, replay=True)
             link.send(message)
         after = 0 if self._audio_end is None else self._audio_end - AUDIO_OVERLAP
+        self._replay.holding = False
         for packet in self._replay.audio(after):
             link.send(self._source(packet, replay=True))
 

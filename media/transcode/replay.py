@@ -30,6 +30,8 @@ class Replay:
         self._audio: deque[Packet] = deque()
         self._bytes = 0
         self._newest_pts: int | None = None
+        self.holding = True
+        """No worker runs: keep the segment that the next one can start with."""
 
     def boundary(self, boundary: Boundary) -> None:
         """Note a boundary, before the packet of its time."""
@@ -43,7 +45,7 @@ class Replay:
             while self._audio[0].dts < oldest or len(self._audio) > MAX_AUDIO_PACKETS:
                 self._audio.popleft()
             return
-        if packet.key:
+        if packet.key and not (self.holding and self._holds_boundary()):
             self._restart_at_key()
         self._video.append(packet)
         self._bytes += len(packet.payload)
@@ -58,6 +60,9 @@ class Replay:
         self._video = deque(pending)
         self._bytes = 0
 
+    def _holds_boundary(self) -> bool:
+        return any(isinstance(item, Boundary) for item in self._video)
+
     def _ahead(self, item: Packet | Boundary) -> bool:
         """Whether this is a boundary that no pushed picture has met."""
         if isinstance(item, Packet):
@@ -65,7 +70,7 @@ class Replay:
         return self._newest_pts is None or item.ticks > self._newest_pts
 
     def forget_boundaries(self) -> None:
-        """The worker died: segments that it had begun are lost, only later ones may start."""
+        """The worker died. Segments that it had begun are lost, only later ones may start."""
         self._video = deque(
             item for item in self._video if isinstance(item, Packet) or self._ahead(item)
         )

@@ -1,0 +1,294 @@
+"""Real clips of every kind through a real worker process; FFmpeg reads what comes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import pytest
+
+from config.settings import LadderSettings, LimitsSettings, RungSettings
+from media.model import Codec, TrackFormat
+from media.transcode.plan import Plan, plan_ladder
+from media.transcode.process import Transcoder
+from tests.media.transcode.clips import (
+    Clip,
+    Meter,
+    Recorder,
+    audio_clip,
+    decode,
+    read_number,
+    video_clip,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.component
+
+LADDER = LadderSettings(
+    rungs=(RungSettings(height=216, bitrate_kbps=400), RungSettings(height=144, bitrate_kbps=200)),
+    preset="ultrafast",
+    preset_source="ultrafast",
+    nice=0,
+)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: LadderSettings = LADDER, limits: LimitsSettings | None = None
+) -> AsyncIterator[tuple[Transcoder, Recorder, Meter]]:
+    recorder, meter = Recorder(), Meter()
+    transcoder = Transcoder(
+        stream="test",
+        settings=settings,
+        limits=limits or LimitsSettings(),
+        sink=recorder,
+        meter=meter,  # type: ignore[arg-type]
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(transcoder.run())
+        try:
+            yield transcoder, recorder, meter
+        finally:
+            await transcoder.stop()
+
+
+def plan(
+    video: TrackFormat | None,
+    audio: TrackFormat | None = None,
+    *,
+    settings: LadderSettings = LADDER,
+    reencode_source: bool = True,
+) -> Plan:
+    return plan_ladder(video, audio, settings, reencode_source=reencode_source)
+
+
+def feed(transcoder: Transcoder, clip: Clip, boundaries: list[int]) -> None:
+    pending = list(boundaries)
+    for packet in clip.packets:
+        while pending and pending[0] <= packet.pts:
+            transcoder.boundary(pending.pop(0))
+        transcoder.push(packet)
+
+
+async def feed_in_step(
+    transcoder: Transcoder, recorder: Recorder, clip: Clip, boundaries: list[int], rungs: set[str]
+) -> None:
+    """Feed like a live encoder to a worker that runs: the next picture when the last is out."""
+    pending = list(boundaries)
+    for packet in clip.packets:
+        while pending and pending[0] <= packet.pts:
+            transcoder.boundary(pending.pop(0))
+        transcoder.push(packet)
+        await recorder.until(
+            lambda: all(
+                recorder.packets[rung] and recorder.packets[rung][-1].pts >= packet.pts  # noqa: B023
+                for rung in rungs
+            )
+        )
+
+
+async def transcode(clip: Clip, boundaries: list[int] | None = None) -> Recorder:
+    async with running() as (transcoder, recorder, _meter):
+        transcoder.configure(plan(clip.format), video=clip.format, audio=None)
+        feed(transcoder, clip, clip.keys if boundaries is None else boundaries)
+        await recorder.until(lambda: len(recorder.packets) > 0)
+    assert recorder.lost == []
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("codec", "kwargs"),
+    [
+        (Codec.H264, {}),
+        (Codec.H264, {"b_frames": 3}),
+        (Codec.H264, {"pix_fmt": "yuv422p10le"}),
+        (Codec.H264, {"pix_fmt": "yuv444p"}),
+        (Codec.HEVC, {}),
+        (Codec.HEVC, {"pix_fmt": "yuv420p10le", "b_frames": 2}),
+        (Codec.AV1, {"pix_fmt": "yuv420p10le"}),
+        (Codec.VP9, {}),
+        (Codec.H264, {"size": (180, 320)}),
+        (Codec.H264, {"size": (322, 182)}),
+        (Codec.H264, {"rate": 60, "gop": 60, "frames": 120}),
+    ],
+    ids=str,
+)
+async def test_every_source_decodes_on_every_rung(codec: Codec, kwargs: dict[str, object]) -> None:
+    clip = video_clip(codec, **kwargs)  # type: ignore[arg-type]
+    recorder = await transcode(clip)
+    rungs = plan(clip.format).rungs
+    assert set(recorder.packets) == {rung.name for rung in rungs}
+    shown = sorted(packet.pts for packet in clip.packets)
+    for rung in rungs:
+        packets = recorder.packets[rung.name]
+        assert [p.pts for p in packets] == shown
+        assert [p.pts for p in packets if p.key] == clip.keys
+        assert all(p.duration > 0 for p in packets)
+        assert [p.arrived_ns for p in packets] == [pts * 1000 for pts in shown]
+        (fmt,) = recorder.formats[rung.name]
+        assert (fmt.width, fmt.height, fmt.sar) == (rung.width, rung.height, (1, 1))
+        assert (fmt.bit_depth, fmt.chroma) == (8, "4:2:0")
+        frames = decode(fmt, packets)
+        assert [(f.width, f.height, f.format.name) for f in frames] == [
+            (rung.width, rung.height, "yuv420p")
+        ] * len(shown)
+        assert [f.pts for f in frames] == shown
+        assert [read_number(f) for f in frames] == list(range(len(shown)))
+
+
+async def test_variable_frame_rate_keeps_every_time() -> None:
+    steps = [1500, 3000, 4500, 9000, 3003, 2997] * 10
+    times = [90_000]
+    for step in steps:
+        times.append(times[-1] + step)
+    clip = video_clip(pts=times, gop=20)
+    recorder = await transcode(clip)
+    for packets in recorder.packets.values():
+        assert [p.pts for p in packets] == times
+        assert [p.dts for p in packets] == times
+
+
+async def test_120_pictures_a_second_become_60() -> None:
+    clip = video_clip(frames=120, rate=120, gop=60)
+    recorder = await transcode(clip)
+    for packets in recorder.packets.values():
+        assert len(packets) == 60
+        assert {b.pts - a.pts for a, b in itertools.pairwise(packets)} == {1500}
+
+
+async def test_boundaries_need_no_key_frame_of_the_source() -> None:
+    clip = video_clip(frames=90, gop=300, b_frames=2)
+    boundaries = [90_000, 90_000 + 30 * 3000 + 100, 90_000 + 60 * 3000]
+    recorder = await transcode(clip, boundaries)
+    expected = [90_000, 90_000 + 31 * 3000, 90_000 + 60 * 3000]
+    for packets in recorder.packets.values():
+        assert [p.pts for p in packets if p.key] == expected
+
+
+async def test_source_key_frames_off_the_grid_start_nothing() -> None:
+    clip = video_clip(frames=60, gop=10)
+    recorder = await transcode(clip, [90_000, 90_000 + 35 * 3000])
+    for packets in recorder.packets.values():
+        assert [p.pts for p in packets if p.key] == [90_000, 90_000 + 35 * 3000]
+
+
+async def test_nothing_before_the_first_boundary() -> None:
+    clip = video_clip(frames=60)
+    recorder = await transcode(clip, [90_000 + 20 * 3000])
+    for packets in recorder.packets.values():
+        assert packets[0].pts == 90_000 + 20 * 3000
+        assert packets[0].key
+
+
+async def test_anamorphic_source_is_shown_with_square_pixels() -> None:
+    clip = video_clip(size=(240, 192), sar=Fraction(64, 45))
+    recorder = await transcode(clip)
+    (fmt,) = recorder.formats["192p"]
+    assert (fmt.width, fmt.height, fmt.sar) == (340, 192, (1, 1))
+    assert read_number(decode(fmt, recorder.packets["192p"])[5]) == 5
+
+
+@pytest.mark.parametrize("colour", [(1, 1, 1, 1), (9, 16, 9, 1), (5, 6, 5, 2)])
+async def test_colour_tags_are_carried_over(colour: tuple[int, int, int, int]) -> None:
+    clip = video_clip(frames=30, colour=colour)
+    recorder = await transcode(clip)
+    for rung, packets in recorder.packets.items():
+        frame = decode(recorder.formats[rung][0], packets)[0]
+        tags = (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range)
+        assert tags == colour
+
+
+async def test_corrupt_packets_are_skipped_to_the_next_key_frame() -> None:
+    clip = video_clip(frames=90, gop=30)
+    broken = [
+        replace(p, payload=p.payload[:4] + b"\x00" * 40) if n in (10, 40) else p
+        for n, p in enumerate(clip.packets)
+    ]
+    recorder = await transcode(replace(clip, packets=tuple(broken)))
+    for rung, packets in recorder.packets.items():
+        assert next(p.pts for p in packets if p.key) == clip.keys[0]
+        assert [p.pts for p in packets if p.key][-1] == clip.keys[-1]
+        assert packets[-1].pts == clip.packets[-1].pts
+        assert decode(recorder.formats[rung][0], packets)
+
+
+async def test_pictures_larger_than_allowed_are_not_decoded() -> None:
+    large = video_clip(size=(640, 360), frames=30)
+    small = video_clip(frames=30, start=180_000)
+    rungs = plan(small.format)
+    async with running(limits=LimitsSettings(max_pixels=76_800)) as (transcoder, recorder, meter):
+        # As if announced small: only the configuration and the bitstream say otherwise.
+        lie = replace(small.format, config=large.format.config)
+        transcoder.configure(rungs, video=lie, audio=None)
+        await recorder.until(lambda: transcoder.worker_pid is not None)
+        feed(transcoder, large, large.keys)
+        transcoder.configure(rungs, video=small.format, audio=None)
+        await feed_in_step(transcoder, recorder, small, small.keys, {"180p", "144p"})
+    assert [p.pts for p in recorder.packets["180p"]] == [p.pts for p in small.packets]
+    assert meter.restarts == []
+
+
+async def test_format_change_keeps_encoders_of_unchanged_rungs() -> None:
+    first = video_clip(size=(640, 360), frames=30)
+    second = video_clip(Codec.HEVC, size=(480, 270), frames=30, start=180_000, first=30)
+    async with running() as (transcoder, recorder, _meter):
+        transcoder.configure(plan(first.format), video=first.format, audio=None)
+        await feed_in_step(transcoder, recorder, first, first.keys, {"360p", "216p", "144p"})
+        transcoder.configure(plan(second.format), video=second.format, audio=None)
+        await feed_in_step(transcoder, recorder, second, second.keys, {"270p", "216p", "144p"})
+    assert len(recorder.packets["360p"]) == 30
+    assert len(recorder.packets["270p"]) == 30
+    for rung in ("216p", "144p"):
+        assert len(recorder.formats[rung]) == 1
+        packets = recorder.packets[rung]
+        assert [p.pts for p in packets if p.key] == [90_000, 180_000]
+        numbers = [read_number(f) for f in decode(recorder.formats[rung][0], packets)]
+        assert numbers == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "layout", "channels"),
+    [
+        (Codec.OPUS, 48_000, "stereo", 2),
+        (Codec.OPUS, 48_000, "mono", 1),
+        (Codec.MP3, 44_100, "stereo", 2),
+        (Codec.MP3, 32_000, "mono", 1),
+    ],
+)
+async def test_sound_becomes_aac_in_time(
+    codec: Codec, rate: int, layout: str, channels: int
+) -> None:
+    clip = audio_clip(codec, rate=rate, layout=layout, seconds=3)
+    async with running() as (transcoder, recorder, _meter):
+        transcoder.configure(plan(None, clip.format), video=None, audio=clip.format)
+        feed(transcoder, clip, [])
+        await recorder.until(lambda: len(recorder.packets["audio"]) > 60)
+    (fmt,) = recorder.formats["audio"]
+    assert (fmt.codec, fmt.sample_rate, fmt.channels) == (Codec.AAC, rate, channels)
+    packets = recorder.packets["audio"]
+    for a, b in itertools.pairwise(packets):
+        assert a.pts + a.duration == b.pts
+    context = av.CodecContext.create("aac", "r")
+    context.extradata = fmt.config
+    samples: list[tuple[float, float]] = []
+    for packet in packets:
+        for frame in context.decode(av.Packet(packet.payload)):
+            energy = np.abs(frame.to_ndarray()[0]).reshape(-1, 64).max(axis=1)
+            begin = packet.pts / 90_000
+            samples += [(begin + n * 64 / rate, float(e)) for n, e in enumerate(energy)]
+    onsets = [
+        t
+        for (_, before), (t, now) in itertools.pairwise(samples)
+        if before < 0.1 <= now and t > 1.1
+    ]
+    # The tone starts again at 1.5, 2.0, ... on the show clock; 40 ms: codec delays of the source.
+    for wanted in (1.5, 2.0, 2.5, 3.0, 3.5):
+        assert min(abs(t - wanted) for t in onsets) < 0.04
