@@ -115,7 +115,7 @@ class Publisher:
         average = self._bits * TICKS_PER_SECOND / self._ticks
         return max(round(self._peak), round(average)), round(average)
 
-    def open_segment(self, boundary: Boundary, start: int) -> None:
+    def open_segment(self, boundary: Boundary, start: int, shift: int) -> None:
         """See `SegmentSink`."""
         if self._next_init is not None:
             self._init, self._next_init = self._next_init, None
@@ -129,6 +129,7 @@ class Publisher:
             init=self._init,
             start=start,
             end=start,
+            shift=shift,
         )
         self._window.open(segment)
 

@@ -97,7 +97,7 @@ class Rendition:
         self._siblings: Callable[[], Iterable[Rendition]] = tuple
         self._playlist_waiters: Waiters[tuple[int | None, int | None]] = Waiters()
         self._resource_waiters: Waiters[str] = Waiters()
-        self._last_arrival_ns = 0
+        self._pushed_ns = 0
         self._revision_seen: int | None = None
         self._cache: dict[int, Rendered] = {}
         self._cache_key = (-1, -1)
@@ -145,7 +145,7 @@ class Rendition:
         """Add an access unit on the show clock, `dts` growing; cuts parts and segments."""
         if self.ended or self.format is None:
             return
-        self._last_arrival_ns = packet.arrived_ns
+        self._pushed_ns = self._now_ns()
         version = self._publisher.version
         self._segmenter.push(packet)
         self._announce(version)
@@ -167,7 +167,7 @@ class Rendition:
 
         `now_ticks`: the show clock's present; a part that reaches into the future waits.
         """
-        silent = self._now_ns() - self._last_arrival_ns >= self._part_ns
+        silent = self._now_ns() - self._pushed_ns >= self._part_ns
         if self.ended or not silent or now_ticks < self._edge():
             return
         version = self._publisher.version

@@ -26,7 +26,7 @@ _SHORTEST = TICKS_PER_SECOND // 1000
 class SegmentSink(Protocol):
     """Receives what the segmenter cuts, in order; times are declared ticks."""
 
-    def open_segment(self, boundary: Boundary, start: int) -> None:
+    def open_segment(self, boundary: Boundary, start: int, shift: int) -> None:
         """A segment begins; the one before was closed."""
 
     def add_part(self, packets: Sequence[Packet], start: int, end: int, shift: int) -> None:
@@ -292,4 +292,4 @@ class Segmenter:
         self._boundary = boundary
         self._segment_start = start
         self._segment_empty = True
-        self._sink.open_segment(boundary, start)
+        self._sink.open_segment(boundary, start, self._shift)
