@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 from pathlib import Path
 
 import av
@@ -155,8 +156,6 @@ def free_port() -> int:
 
 
 def make_source(path: Path, *codec: str) -> None:
-    import subprocess
-
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
     command += ["-f", "lavfi", "-i", "testsrc2=s=160x120:r=15:d=1"]
     command += ["-f", "lavfi", "-i", "sine=d=1", *codec, str(path)]
@@ -171,7 +170,7 @@ async def test_ffmpeg_receives_what_the_client_publishes(tmp_path: Path) -> None
     listener = await asyncio.create_subprocess_exec(
         imageio_ffmpeg.get_ffmpeg_exe(),
         *("-v", "error", "-listen", "1", "-i", f"rtmp://127.0.0.1:{port}/live/key"),
-        *("-c", "copy", str(received)),
+        *("-copyts", "-c", "copy", str(received)),
     )
     async with asyncio.timeout(30):
         while True:
