@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from delivery import openapi
-from delivery.api import cues, live, operations, streams
+from delivery.api import cues, live, operations, products, streams
 from delivery.auth import authorize
 from delivery.cors import Cors
 from delivery.deps import PARTS, PRINCIPAL, Deps, Parts
@@ -63,6 +63,7 @@ def build_app(deps: Deps) -> web.Application:
 def all_routes(deps: Deps) -> tuple[Route, ...]:
     """Return every route of the server."""
     return (
+        *products.ROUTES,
         *live.ROUTES,
         *Pages(deps.static).routes(),
         *streams.ROUTES,

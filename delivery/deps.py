@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from commerce.catalog import Catalog
-
     from config.settings import HlsSettings, HttpSettings, LimitsSettings
     from delivery.cors import Cors
     from delivery.events import EventHub

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from delivery.meter import DeliveryMeter
     from delivery.seams import Directory, StreamView
     from overlay.service import CueService
+    from overlay.subscribers import Subscription
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +134,8 @@ class EventHub:
             raise Problem(
                 503, "Too many cue streams are open; try again.", headers={"Retry-After": "2"}
             )
+        # Subscribed before the answer begins: nothing is missed between the two.
+        entries = self._cues.subscribe(name, _last_seq(request))
         response = web.StreamResponse(
             status=HTTPStatus.OK,
             headers={
@@ -147,9 +150,10 @@ class EventHub:
         self._count += 1
         self._readers.setdefault(name, set()).add(reader)
         try:
-            await self._stream(request, response, reader, view)
+            await self._stream(request, response, reader, view, entries)
         finally:
             self._count -= 1
+            await entries.aclose()
             readers = self._readers[name]
             readers.discard(reader)
             if not readers:
@@ -163,6 +167,7 @@ class EventHub:
         response: web.StreamResponse,
         reader: _Reader,
         view: StreamView,
+        entries: Subscription,
     ) -> None:
         await response.prepare(request)
         state = view.state
@@ -170,21 +175,19 @@ class EventHub:
         reader.offer(f"retry: {RETRY_MS}\n\n".encode())
         reader.offer(format_event("state", {"state": state}))
         async with asyncio.TaskGroup() as tasks:
-            pump = tasks.create_task(self._pump(view.name, _last_seq(request), reader))
+            pump = tasks.create_task(self._pump(entries, reader))
             # A client that went away is how these connections end.
             with suppress(ConnectionError):
                 await self._write(request, response, reader)
             pump.cancel()
 
-    async def _pump(self, stream: str, after: int | None, reader: _Reader) -> None:
+    async def _pump(self, entries: Subscription, reader: _Reader) -> None:
         try:
-            async with aclosing(self._cues.subscribe(stream, after)) as entries:
-                async for entry in entries:
-                    # Waiting here moves the pressure into the subscription, which is bounded.
-                    event = format_event("cue", entry.event(), id=entry.seq)
-                    await reader.queue.put(event)
+            async for entry in entries:
+                # Waiting here moves the pressure into the subscription, which is bounded.
+                await reader.queue.put(format_event("cue", entry.event(), id=entry.seq))
         except CueError as error:
-            log.warning("a cue stream ended early", stream=stream, reason=error.reason)
+            log.warning("a cue stream ended early", reason=error.reason)
         reader.close()
 
     async def _write(

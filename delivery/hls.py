@@ -35,7 +35,7 @@ PREFIX = "/live/"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 STREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-APP_NAMES = frozenset({"state.json", "events", "chapters.json", "chapters.vtt"})
+APP_NAMES = frozenset({"state.json", "events", "chapters.json", "chapters.vtt", "products.json"})
 """Names beside the renditions that the application answers."""
 STREAM_LEVEL = 2
 RENDITION_LEVEL = 3

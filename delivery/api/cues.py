@@ -46,15 +46,15 @@ async def batch(request: web.Request) -> web.Response:
     stream = require_stream(request).name
     key = idempotency_key(request)
     answers = await _cues(request).batch(stream, await _body(request), idempotency_key=key)
-    return web.json_response({"cues": answers}, status=201)
+    return web.json_response(answers, status=201)
 
 
 async def list_cues(request: web.Request) -> web.Response:
     """`GET /streams/S/cues`."""
     stream = require_stream(request).name
-    after = query_integer(request, "after")
-    at = query_time(request, "at")
-    return web.json_response({"cues": await _cues(request).list(stream, after=after, at=at)})
+    after = query_integer(request, "after") or 0
+    at_ms = query_time(request, "at")
+    return web.json_response(await _cues(request).list(stream, after=after, at_ms=at_ms))
 
 
 async def get_cue(request: web.Request) -> web.Response:
@@ -93,15 +93,14 @@ async def retract(request: web.Request) -> web.Response:
 async def chapters_json(request: web.Request) -> web.StreamResponse:
     """`GET /streams/S/chapters.json`."""
     stream = require_stream(request).name
-    body: bytes = await _cues(request).chapters_json(stream)
-    return web.Response(body=body, content_type="application/json")
+    return web.json_response(_cues(request).chapters(stream))
 
 
 async def chapters_vtt(request: web.Request) -> web.StreamResponse:
     """`GET /streams/S/chapters.vtt`."""
     stream = require_stream(request).name
-    body: bytes = await _cues(request).chapters_vtt(stream)
-    return web.Response(body=body, content_type="text/vtt", charset="utf-8")
+    text = _cues(request).chapters_vtt(stream, language=request.query.get("lang"))
+    return web.Response(text=text, content_type="text/vtt", charset="utf-8")
 
 
 AT_PARAMETER = Parameter(
@@ -109,6 +108,7 @@ AT_PARAMETER = Parameter(
     description="Program date-time, RFC 3339.",
     schema={"type": "string", "format": "date-time"},
 )
+LANGUAGE_PARAMETER = Parameter(name="lang", description="Language of the titles (BCP 47).")
 _KEY = Parameter(
     name="Idempotency-Key",
     description="The same key with the same body gets the same answer, and writes once.",
@@ -232,6 +232,7 @@ ROUTES = (
         handler=chapters_vtt,
         scope=Scope.PRODUCER,
         tag="cues",
+        parameters=(LANGUAGE_PARAMETER,),
         answers={200: Answer(description="Chapters.", content_type="text/vtt")},
         errors=(404,),
     ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from delivery.api.cues import AT_PARAMETER, chapters_json, chapters_vtt
+from delivery.api.cues import AT_PARAMETER, LANGUAGE_PARAMETER, chapters_json, chapters_vtt
 from delivery.api.models import StateAnswer
 from delivery.api.streams import require_stream
 from delivery.body import query_time
@@ -31,9 +31,9 @@ async def state(request: web.Request) -> web.StreamResponse:
     """`GET /live/STREAM/state.json`."""
     view = require_stream(request)
     at = query_time(request, "at")
-    answer = await request.app[PARTS].deps.cues.state_at(view.name, at)
+    answer = request.app[PARTS].deps.cues.state_at(view.name, at)
     return web.json_response(
-        {**answer, "stream": view.name, "stream_state": view.state},
+        {**answer, "stream_state": view.state},
         headers={"Cache-Control": "no-cache"},
     )
 
@@ -122,6 +122,7 @@ ROUTES = (
         name="live_chapters_vtt",
         summary="Chapters so far, as WebVTT",
         handler=public(chapters_vtt),
+        parameters=(LANGUAGE_PARAMETER,),
         answers={200: Answer(description="Chapters.", content_type="text/vtt")},
         errors=(404,),
         cross_origin=True,

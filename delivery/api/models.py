@@ -83,22 +83,40 @@ class BatchAnswer(BaseModel):
     cues: list[CueAnswer]
 
 
-class CueLog(BaseModel):
-    """Entries of the log, or the cues at a moment."""
+class LogEntry(BaseModel):
+    """An entry of the log: a cue's revision, valid from `effective` on."""
 
-    cues: list[dict[str, Any]]
+    id: str
+    rev: int
+    seq: int
+    state: Literal["live", "ended", "retracted"]
+    type: str
+    at: str
+    end: str | None
+    effective: str
+    data: dict[str, Any]
+
+
+class CueLog(BaseModel):
+    """Entries of the log, oldest first, or the cues at a moment."""
+
+    cues: list[LogEntry]
+    seq: int = Field(description="Newest entry of the log.")
+    more: bool = Field(description="Ask again with `after` = the last entry's seq.")
 
 
 class StateAnswer(BaseModel):
     """What is active at a moment."""
 
-    model_config = ConfigDict(extra="allow")
-
+    stream: str
+    stream_state: STATES
     at: str
-    cues: list[dict[str, Any]]
+    seq: int = Field(description="Newest entry of the log: where to resume the events.")
+    cues: list[LogEntry]
 
 
 class Imported(BaseModel):
     """How many products an import put into the catalogue."""
 
     imported: int
+    new: int = Field(description="Those that were not there before.")

@@ -6,12 +6,13 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import aiohttp
 import pytest
 
-from config.settings import HlsSettings, HttpSettings, LimitsSettings
+from commerce.catalog import Catalog, Price, Product
+from config.settings import CuesSettings, HlsSettings, HttpSettings, LimitsSettings
 from delivery.app import build_app
 from delivery.deps import Deps
 from delivery.meter import NoDeliveryMeter
@@ -21,6 +22,10 @@ from media.hls.rendition import Rendition
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from overlay.log import CueLog
+from overlay.service import CueService
+from storage.database import Database, sqlite_url
+from storage.migrate import upgrade
 from storage.streams import StreamExists
 
 if TYPE_CHECKING:
@@ -158,7 +163,7 @@ class FakeStreams:
 
 
 class FakeTokens:
-    known = {
+    known: ClassVar = {
         "admin": Principal(role="admin"),
         "any": Principal(role="producer"),
         "demo-only": Principal(role="producer", stream="demo"),
@@ -201,6 +206,8 @@ class Site:
     server: HttpServer
     task: asyncio.Task
     app: object
+    cues: CueService
+    database: Database
 
     def get(self, path, **options):
         return self.session.get(self.url + path, **options)
@@ -221,6 +228,7 @@ async def serving(tmp_path, *, limits=None, http=None, **more) -> AsyncIterator[
     limits = limits or LimitsSettings()
     http = http or HttpSettings(host="127.0.0.1", port=0)
     async with shop(tmp_path, streams) as parts:
+        database = parts.pop("database")
         deps = Deps(
             directory=streams,
             admin=streams,
@@ -249,6 +257,8 @@ async def serving(tmp_path, *, limits=None, http=None, **more) -> AsyncIterator[
                 server=server,
                 task=task,
                 app=app,
+                cues=deps.cues,
+                database=database,
             )
         task.cancel()
         await asyncio.wait([task])
@@ -256,10 +266,31 @@ async def serving(tmp_path, *, limits=None, http=None, **more) -> AsyncIterator[
             raise task.exception()
 
 
+class QuietOverlayMeter:
+    def __getattr__(self, name):
+        return lambda *_args, **_kwargs: None
+
+
 @asynccontextmanager
 async def shop(tmp_path, streams):
     """The real catalogue and cue service over a SQLite file."""
-    yield {"cues": None, "catalog": None}
+    database = Database(sqlite_url(tmp_path / "shop.sqlite3"))
+    await upgrade(database)
+    catalog = Catalog(database)
+    await catalog.put(Product(sku="DEMO-1", title="Cup", price=Price(amount=1999, currency="EUR")))
+    cues = CueService(
+        log=CueLog(database),
+        streams=streams,
+        products=catalog,
+        meter=QuietOverlayMeter(),
+        settings=CuesSettings(writes_per_second=50),
+        wall_ms=lambda: EPOCH_MS + 9000,
+        now_s=lambda: asyncio.get_running_loop().time(),
+    )
+    try:
+        yield {"cues": cues, "catalog": catalog, "database": database}
+    finally:
+        await database.dispose()
 
 
 @pytest.fixture
