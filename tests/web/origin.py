@@ -1,12 +1,14 @@
 """A live LL-HLS origin for the player's tests, independent of the server's own HLS code.
 
-The media is made by the ffmpeg command line (fMP4, one fragment per part); playlists are written here.
-A strip of 16 black or white blocks over the top of the picture is the frame's number in binary.
+The media is made by the ffmpeg command line (fMP4, one fragment per part); the playlists are
+written here. A strip of 16 black or white blocks along the top of the picture is the frame's
+number in binary, lowest bit first.
 """
 
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import struct
 import subprocess
@@ -113,7 +115,7 @@ def load_track(path: Path, *, timescale: int, stream_inf: str = "") -> Track:
         elif kind == "mdat":
             fragments.append((_decode_time(moof) / timescale, moof + body))
     segments: list[list[Part]] = []
-    for (start, body), following in zip(fragments[:-1], fragments[1:], strict=True):
+    for (start, body), following in itertools.pairwise(fragments):
         # A part belongs to the grid interval that its middle lies in (audio does not cut on it).
         index = int((start + (following[0] - start) / 2) // SEGMENT_S)
         while len(segments) <= index:
@@ -158,7 +160,7 @@ class Origin:
     ended_at: float | None = None
     down: bool = False
     requests: list[str] = field(default_factory=list)
-    page_attributes: str = ""
+    body: str = '<vitrina-player src="/live/s/index.m3u8"></vitrina-player>'
     _listeners: set[asyncio.Queue[tuple[str, str]]] = field(default_factory=set)
     _seq: int = 0
 
@@ -346,7 +348,7 @@ class Origin:
             while True:
                 event, data = await queue.get()
                 await answer.write(f"event: {event}\ndata: {data}\n\n".encode())
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
             return answer
         finally:
             self._listeners.discard(queue)
@@ -356,7 +358,7 @@ class Origin:
         return web.json_response({"cues": held})
 
     async def _page(self, _request: web.Request) -> web.Response:
-        page = PAGE.replace("ATTRIBUTES", self.page_attributes)
+        page = PAGE.replace("BODY", self.body)
         return web.Response(text=page, content_type="text/html", headers=POLICY)
 
     async def _static(self, request: web.Request) -> web.FileResponse:
@@ -393,8 +395,9 @@ POLICY = {
 }
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1"><title>s</title>
+<link rel="icon" href="data:,">
 <style>html,body{margin:0;height:100%;background:#0b0c0f}
 vitrina-player{width:100%;height:100%;aspect-ratio:auto}</style>
 <script type="module" src="/static/vitrina-player.js"></script></head>
-<body><vitrina-player src="/live/s/index.m3u8" ATTRIBUTES></vitrina-player></body></html>
+<body>BODY</body></html>
 """

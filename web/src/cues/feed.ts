@@ -16,6 +16,7 @@ export class CueFeed {
   #events: EventSource | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
+  #lastId = "";
   #abort = new AbortController();
 
   constructor(
@@ -50,12 +51,16 @@ export class CueFeed {
   }
 
   #connect(): void {
-    const events = new EventSource(new URL("events", this.src));
+    const url = new URL("events", this.src);
+    // A new EventSource cannot send Last-Event-ID; the server takes the same from the address.
+    if (this.#lastId) url.searchParams.set("after", this.#lastId);
+    const events = new EventSource(url);
     this.#events = events;
     events.addEventListener("open", () => {
       this.#attempt = 0;
     });
     events.addEventListener("cue", (event: MessageEvent<string>) => {
+      this.#lastId = event.lastEventId || this.#lastId;
       const revision = fromEvent(event.data);
       if (revision) this.sink.cue(revision);
     });

@@ -88,6 +88,15 @@ describe("CueStore", () => {
     expect(ids(store, 600)).toEqual(["a.1", "one.1", "c.1"]);
     expect(ids(store, 2500)).toEqual(["c.1", "b.1", "two.1"]);
   });
+  it("does not bring an old pin back when the new one ends, but when it is retracted", () => {
+    const store = new CueStore();
+    store.merge(pin("a"));
+    store.merge(pin("b", { at: 1000, end: 2000 }));
+    expect(ids(store, 2500)).toEqual([]);
+    store.merge(pin("b", { at: 1000, rev: 2, effective: 1500, state: "retracted" }));
+    expect(ids(store, 1200)).toEqual(["b.1"]);
+    expect(ids(store, 2500)).toEqual(["a.1"]);
+  });
   it("shows an instant cue long enough for a frame to meet it", () => {
     const store = new CueStore();
     store.merge(pin("a", { at: 1000, end: 1000 }));

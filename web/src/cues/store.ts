@@ -53,17 +53,29 @@ export class CueStore {
     return (this.#byId.get(id) ?? []).find((held) => held.effective <= t + ROUNDING_MS) ?? null;
   }
 
-  /** What shows at `t` (UTC ms), in order of `at`: one pin per slot, one chapter. */
+  /**
+   * What shows at `t` (UTC ms), in order of `at`. A new pin ends the old one of its slot, a new chapter
+   * the old chapter, and for good: the old one does not come back when the new one ends.
+   */
   activeAt(t: number): Cue[] {
     const active: Cue[] = [];
+    const last = new Map<string, Cue>();
     for (const revisions of this.#byId.values()) {
       const held = revisions.find((one) => one.effective <= t + ROUNDING_MS);
-      if (held && shows(held, t)) active.push(held.cue);
+      if (!held) continue;
+      const { cue } = held;
+      if (shows(held, t)) active.push(cue);
+      const key = exclusive(cue);
+      if (key === null || cue.at > t + ROUNDING_MS || cue.state === "retracted") continue;
+      const other = last.get(key);
+      if (!other || byTime(other, cue) < 0) last.set(key, cue);
     }
-    active.sort(byTime);
-    const last = new Map<string, Cue>();
-    for (const cue of active) last.set(exclusive(cue), cue);
-    return active.filter((cue) => last.get(exclusive(cue)) === cue);
+    return active
+      .filter((cue) => {
+        const key = exclusive(cue);
+        return key === null || last.get(key) === cue;
+      })
+      .sort(byTime);
   }
 
   /** Chapters that have begun by `t` and were not taken back, oldest first. */
@@ -97,10 +109,10 @@ function shows({ cue, until }: Revision, t: number): boolean {
   return end === null || t + ROUNDING_MS < (end <= cue.at ? cue.at + INSTANT_MS : end);
 }
 
-/** Cues with the same key end one another: the later one wins. */
-function exclusive(cue: Cue): string {
+/** Cues with the same key end one another. */
+function exclusive(cue: Cue): string | null {
   if (cue.type === "pin") return `pin ${cue.data.slot ?? "main"}`;
-  return cue.type === "chapter" ? "chapter" : `id ${cue.id}`;
+  return cue.type === "chapter" ? "chapter" : null;
 }
 
 function byTime(a: Cue, b: Cue): number {

@@ -189,10 +189,8 @@ export class Session {
   }
 
   #serverSays(state: ServerState): void {
-    const was = this.#server;
     this.#server = state;
-    const back = state === "live" && was !== "live";
-    if (back && (this.#engine === null || this.#playedOut || this.#missing)) {
+    if (state === "live" && (this.#engine === null || this.#playedOut || this.#missing)) {
       this.#failures = 0;
       this.#build();
     }

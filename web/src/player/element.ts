@@ -420,7 +420,7 @@ export class VitrinaPlayer extends LitElement {
     const covered = this._phase === "idle" || this._phase === "ended" || this._phase === "unsupported";
     const muted = this.muted && !covered && this._phase !== "loading";
     return html`
-      <div class="stage ${this._quiet ? "quiet" : ""}" role="region" aria-label=${this.#words.player} lang=${this.#languages[0] ?? nothing}>
+      <div class="stage ${this._quiet ? "quiet" : ""} ${this._panel ? "open" : ""}" role="region" aria-label=${this.#words.player} lang=${this.#languages[0] ?? nothing}>
         <video part="video" playsinline disablepictureinpicture @click=${this.#wakeOrToggle}></video>
         <div class="picture" part="picture" hidden>${view.hotspots(covered ? [] : active, names, select)}</div>
         ${view.message(this._phase, this.#words)}

@@ -257,9 +257,11 @@ export const styles = css`
     place-items: center;
     color: #5c6370;
   }
-  .pin .what {
+  .pin .side {
     flex: 1;
     min-width: 0;
+  }
+  .pin .what {
     font-weight: 600;
     line-height: 1.25;
     display: -webkit-box;
@@ -457,7 +459,45 @@ export const styles = css`
       padding: 0 8px;
     }
   }
+  @container (max-width: 480px) {
+    .open .pins {
+      visibility: hidden;
+    }
+  }
   @container (max-height: 260px) {
+    .top {
+      padding-top: 8px;
+      gap: 4px;
+    }
+    .notice {
+      padding: 4px 10px;
+      font-size: 12.5px;
+    }
+    .chapter {
+      padding: 2px 10px;
+      font-size: 12.5px;
+    }
+    .pin {
+      min-height: 44px;
+      padding-block: 2px;
+    }
+    .pin img,
+    .pin .thumb {
+      width: 36px;
+      height: 36px;
+    }
+    .pin .what {
+      -webkit-line-clamp: 1;
+    }
+    .pins {
+      bottom: 54px;
+    }
+    .chrome {
+      padding-bottom: 4px;
+    }
+    .unmute {
+      top: 4px;
+    }
     .message strong {
       font-size: 16px;
     }

@@ -57,7 +57,7 @@ export function pins(active: readonly Cue[], names: Names, select: (cue: Offer) 
       return html`<button class="pin" part="pin" data-cue=${cue.id} data-rev=${cue.rev}
         @click=${() => select(cue)}>
         ${product?.image ? html`<img src=${product.image} alt="" />` : html`<span class="thumb">${icon("bag")}</span>`}
-        <span class="what" dir="auto">${offerName(cue, names)}
+        <span class="side"><span class="what" dir="auto">${offerName(cue, names)}</span>
           ${product?.price ? html`<span class="price">${product.price}</span>` : nothing}</span>
         <span class="go">${names.words.show}</span>
       </button>`;
