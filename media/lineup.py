@@ -61,10 +61,10 @@ class Lineup:
         """Whether the rendition needs a key frame on a boundary."""
         return name in self._waiting
 
-    def set_format(self, name: str, track_format: TrackFormat) -> None:
-        """Pass a format on to a rendition that exists."""
+    def set_format(self, name: str, track_format: TrackFormat, *, declared_bps: int) -> None:
+        """Pass a format on to a rendition that exists; `declared_bps` until it is measured."""
         if (rendition := self.renditions.get(name)) is not None:
-            rendition.set_format(track_format)
+            rendition.set_format(track_format, declared_bps=declared_bps)
 
     def push(self, name: str, packet: Packet) -> None:
         """Pass a packet on unless its rendition is not fed or waits for a key frame."""
@@ -91,11 +91,16 @@ class Lineup:
         rendition.fill_gap(start)
         return True
 
-    def fill_holes(self, now: int, *, on_air: bool) -> None:
-        """Publish what is due, and list as gaps what did not come in time."""
+    def fill_holes(self, now: int, *, on_air: bool, silent: bool) -> None:
+        """List as gaps what did not come in time.
+
+        `silent`: nothing more is expected for now, so open parts are published as they are.
+        While an encoder only hesitates they stay open: a short part breaks the 85 % rule.
+        """
         last = self._grid.last
         for name, rendition in self.renditions.items():
-            rendition.flush_due(now)
+            if silent:
+                rendition.flush_due(now)
             edge = rendition.edge
             if last is None or edge is None or edge >= last.start:
                 continue

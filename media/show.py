@@ -40,6 +40,8 @@ KEY_WAIT = 4 * TICKS_PER_SECOND
 """Sound waits this long for the announced pictures' first key frame."""
 LADDER_WAIT = 5 * TICKS_PER_SECOND
 """A rung that has not started by then is missing in the first multivariant playlists."""
+HESITATION = TICKS_PER_SECOND
+"""An encoder whose link hiccups is back within this; its open parts wait."""
 SILENCE_SEGMENTS = 2
 """A publisher silent for this many segments is given up until its next key frame."""
 LONG_GOP_CUTS = 2
@@ -378,8 +380,13 @@ class Show:
 
     def rung_format(self, rung: str, track_format: TrackFormat) -> None:
         """Take the parameters of a rung; its next packet is an IDR on a boundary."""
-        if not self.ended:
-            self.lineup.set_format(self._names.get(rung, rung), track_format)
+        if self.ended or self._plan is None:
+            return
+        bits = {r.name: r.maxrate for r in self._plan.rungs}
+        if self._plan.audio is not None:
+            bits[AUDIO] = self._plan.audio.bitrate
+        name = self._names.get(rung, rung)
+        self.lineup.set_format(name, track_format, declared_bps=bits.get(rung, 0))
 
     def rung_packet(self, rung: str, packet: Packet) -> None:
         """Take one access unit of a rung, on the show clock."""
@@ -414,7 +421,8 @@ class Show:
         silence = now - run.heard if run is not None and run.started else None
         if silence is None or silence > SILENCE_SEGMENTS * self._segment:
             self._advance_to(now - self._segment - PATIENCE_IDLE)
-        self.lineup.fill_holes(now, on_air=self.on_air)
+        silent = silence is None or silence > HESITATION
+        self.lineup.fill_holes(now, on_air=self.on_air, silent=silent)
         ready_at = self._ready_at
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:

@@ -1,0 +1,195 @@
+"""The one composition root: makes every part, gives each what it needs, runs them, stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from commerce.catalog import Catalog
+from config.load import data_dir
+from delivery.app import build_app
+from delivery.deps import Deps
+from delivery.server import HttpServer
+from ingest.rtmp.server import RtmpServer
+from media.registry import Registry
+from overlay.log import CueLog
+from overlay.service import CueService
+from storage.database import Database, sqlite_url
+from storage.migrate import upgrade
+from storage.streams import StreamStore
+from storage.tokens import TokenStore
+from vitrina import __version__
+from vitrina.gate import Admin, Gate
+from vitrina.host import ProcessHost
+from vitrina.supervise import Supervisor
+from vitrina.telemetry import Telemetry
+from vitrina.tokens import Tokens
+from vitrina.views import Directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from media.clock import ShowClock
+    from media.hls.seams import TimedMetadata
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.25
+REFRESH_S = 2.0
+"""How soon `vitrina streams add` in another process is seen."""
+LAST_READ_S = 1.0
+"""A stop waits this long so that players can read ENDLIST."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The ports that were bound."""
+
+    http_port: int
+    rtmp_port: int
+
+
+async def serve(
+    settings: Settings,
+    *,
+    telemetry: Telemetry | None = None,
+    ready: Callable[[Bound], None] | None = None,
+) -> None:
+    """Run the server until cancelled; then end playlists, let players read that, and close.
+
+    Raises `OSError` where a port cannot be bound, `DatabaseUnavailable` and
+    `DatabaseMisconfigured` where the database cannot be used.
+    """
+    telemetry = telemetry or Telemetry()
+    database = Database(database_url(settings))
+    try:
+        await upgrade(database)
+        async with Supervisor(meter=telemetry) as supervisor:
+            await _Server(settings, telemetry, database, supervisor).run(ready)
+    finally:
+        await database.dispose()
+
+
+def database_url(settings: Settings) -> str:
+    """Return the configured URL, or SQLite in the data directory, which is made."""
+    if settings.database.url is not None:
+        return settings.database.url.get_secret_value()
+    directory = data_dir(settings)
+    directory.mkdir(parents=True, exist_ok=True)
+    return sqlite_url(directory / "vitrina.sqlite3")
+
+
+class _Server:
+    """The parts of one server process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        database: Database,
+        supervisor: Supervisor,
+    ) -> None:
+        self._telemetry = telemetry
+        self._supervisor = supervisor
+        self._stopping = False
+        catalog = Catalog(database)
+        store = StreamStore(database)
+        host = ProcessHost(
+            settings=settings,
+            meter=telemetry,
+            supervisor=supervisor,
+            metadata=self._cues_of,
+        )
+        self._registry = Registry(host)
+        self._cues = CueService(
+            log=CueLog(database),
+            streams=self._registry,
+            products=catalog,
+            meter=telemetry,
+            settings=settings.cues,
+            wall_ms=host.utc_ms,
+            now_s=time.monotonic,
+        )
+        for stream in settings.streams.list:
+            self._registry.add(stream.name)
+        gate = Gate(settings=settings, store=store, registry=self._registry)
+        self._admin = Admin(settings=settings, store=store, registry=self._registry)
+        self._rtmp = (
+            RtmpServer(settings=settings.rtmp, gate=gate, meter=telemetry)
+            if settings.rtmp.enabled
+            else None
+        )
+        app = build_app(
+            Deps(
+                directory=Directory(self._registry),
+                admin=self._admin,
+                tokens=Tokens(settings=settings.auth, store=TokenStore(database)),
+                cues=self._cues,
+                catalog=catalog,
+                http=settings.http,
+                hls=settings.hls,
+                limits=settings.limits,
+                version=__version__,
+                meter=telemetry,
+                metrics=telemetry.exposition if settings.telemetry.enabled else None,
+                not_ready=self._not_ready,
+            )
+        )
+        self._http = HttpServer(settings=settings.http, limits=settings.limits, app=app)
+
+    def _cues_of(self, stream: str, clock: ShowClock) -> TimedMetadata:
+        return self._cues.feed(stream, clock)
+
+    async def run(self, ready: Callable[[Bound], None] | None) -> None:
+        """Run everything; on cancellation end the shows before the listeners close."""
+        await self._cues.load()
+        await self._admin.refresh()
+        self._supervisor.spawn("refresh", self._refresh, restart=True)
+        async with asyncio.TaskGroup() as group:
+            parts = [
+                group.create_task(self._http.run(), name="http"),
+                group.create_task(self._telemetry.run(), name="telemetry"),
+                group.create_task(self._keep_time(), name="time"),
+            ]
+            if self._rtmp is not None:
+                parts.append(group.create_task(self._rtmp.run(), name="rtmp"))
+            try:
+                await self._http.started.wait()
+                if self._rtmp is not None:
+                    await self._rtmp.started.wait()
+                if ready is not None:
+                    ready(self._bound())
+                await asyncio.Event().wait()
+            finally:
+                await self._end_shows()
+                for part in parts:
+                    part.cancel()
+
+    async def _end_shows(self) -> None:
+        self._stopping = True
+        live = any(stream.live for stream in self._registry.all())
+        self._registry.end_all()
+        if live:
+            await asyncio.sleep(LAST_READ_S)
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._registry.tick()
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self._admin.refresh()
+
+    def _not_ready(self) -> str | None:
+        return "The server is stopping." if self._stopping else None
+
+    def _bound(self) -> Bound:
+        rtmp = self._rtmp.port if self._rtmp is not None else 0
+        return Bound(http_port=self._http.port, rtmp_port=rtmp)
