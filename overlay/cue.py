@@ -12,8 +12,10 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -40,7 +42,12 @@ Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=50
 Language = Annotated[
     str, StringConstraints(strict=True, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
 ]
-Text = Line | Annotated[dict[Language, Line], Field(min_length=1, max_length=20)]
+_TAGS = ("~one", "~many")
+_ByLanguage = Annotated[dict[Language, Line], Field(min_length=1, max_length=20)]
+Text = Annotated[
+    Annotated[Line, Tag("~one")] | Annotated[_ByLanguage, Tag("~many")],
+    Discriminator(lambda value: "~many" if isinstance(value, dict) else "~one"),
+]
 """One text for everybody, or one per language tag (BCP 47)."""
 AtText = Annotated[str, StringConstraints(strict=True, max_length=64), AfterValidator(_known_at)]
 Sku = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)]
@@ -247,7 +254,7 @@ def _fault(fault: Any, prefix: str) -> FieldError:
             and index + 1 < len(path)
         )
     ]
-    path = [step for step in path if "[" not in step and step not in {"str", "constrained-str"}]
+    path = [step for step in path if step not in _TAGS and step != "[key]"]
     field = ".".join(([prefix] if prefix else []) + path)
     kind, detail = fault["type"], str(fault["msg"])
     if kind == "extra_forbidden":

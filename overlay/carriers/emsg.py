@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 SCHEME = b"https://aomedia.org/emsg/ID3"
 DESCRIPTION = "org.vitrina.cue"
-OPEN_END_MS = 86_400_000
-"""`event_duration` of a cue without an end: a day.
+OPEN_END_MS = 43_200_000
+"""`event_duration` of a cue without an end: twelve hours, which 32 bits hold at 90 kHz.
 
-hls.js ends an event of unknown duration (0xFFFFFFFF) where the next event of any kind begins; a
-day outlasts every show, and the revision that ends the cue says when it really does.
+hls.js ends an event of unknown duration (0xFFFFFFFF) where the next event of any kind begins;
+twelve hours outlast a show, and the revision that ends the cue says when it really does.
 """
 INSTANT_MS = 500
 """`event_duration` of a final revision: shorter cues are missed by text track events."""
