@@ -62,6 +62,11 @@ class _Reader:
         self.origins: dict[tuple[str, ...], str] = {}
         self.problems: list[Problem] = []
 
+    def add_defaults(self, defaults: Mapping[str, Mapping[str, Any]]) -> None:
+        for section, values in defaults.items():
+            for name, value in values.items():
+                self._put((section, name), value, "built in")
+
     def add_file(self, path: Path) -> None:
         try:
             with path.open("rb") as file:
@@ -138,18 +143,21 @@ class _Reader:
 
 def load_settings(
     *,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
 ) -> Settings:
     """Read and validate the configuration; `storage.data_dir` is always set in the answer.
 
+    `defaults`: section to key to value, weaker than every other source (what `demo` presets).
     `file`: TOML, read as UTF-8. `environ`: usually `os.environ`; None reads no variables.
     `overrides`: `section.key=value` texts; lists are written as TOML (`["a", "b"]`) or, for
     lists of texts, separated by commas.
     Raises `ConfigError` with all problems.
     """
     reader = _Reader()
+    reader.add_defaults(defaults or {})
     if file is not None:
         reader.add_file(file)
     reader.add_environment(environ or {})

@@ -47,7 +47,7 @@ class Backoff:
 
 async def supervise(
     name: str,
-    factory: Callable[[], Awaitable[object]],
+    factory: Callable[[], Coroutine[object, object, object]],
     *,
     meter: SuperviseMeter,
     backoff: Backoff = Backoff(),
@@ -63,7 +63,7 @@ async def supervise(
     while True:
         started = monotonic()
         try:
-            await factory()
+            await isolated(name, factory)
         except Exception as err:
             ran_s = monotonic() - started
             failures = 1 if ran_s >= backoff.healthy_after_s else failures + 1
@@ -72,6 +72,29 @@ async def supervise(
             await sleep(delay_s)
         else:
             return
+
+
+async def isolated(name: str, factory: Callable[[], Coroutine[object, object, object]]) -> None:
+    """Run `factory()` in a task of its own and wait for it; raises what it raises.
+
+    A TaskGroup whose child fails while it is being cancelled raises the failure and loses the
+    cancellation (CPython before 3.13). Whoever goes on after a failure must therefore take its
+    cancellation here, outside the component, where nothing can lose it.
+    """
+    task = asyncio.create_task(factory(), name=name)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as err:
+            cancelled = err
+            task.cancel()
+    if cancelled is None:
+        task.result()
+        return
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("failed while stopping", component=name, exc_info=error)
+    raise cancelled
 
 
 def _report(name: str, err: BaseException, meter: SuperviseMeter, **fields: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,7 @@ class Picture:
     """Draws frames as yuv420p (BT.709, limited range); the arrays are reused."""
 
     def __init__(self) -> None:
-        self._background = _to_yuv(_window())
+        self._background = _background()
         sprite, alpha = _bag()
         self._sprite = [plane.astype(np.uint16) for plane in _planes(_to_yuv(sprite), _BAG, _BAG)]
         weight = np.round(alpha * 256).astype(np.uint16)
@@ -92,7 +93,7 @@ class Picture:
 
 
 def _grid(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    y, x = np.ogrid[0:height, 0:width]
     return x + 0.5, y + 0.5
 
 
@@ -131,7 +132,15 @@ def _ellipse(
 def _paint(
     rgb: NDArray[np.float64], mask: NDArray[np.float64], colour: tuple[int, int, int]
 ) -> None:
-    rgb += mask[..., None] * (np.array(colour, np.float64) - rgb)
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    rgb[area] += mask[area][..., None] * (np.array(colour, np.float64) - rgb[area])
+
+
+@cache
+def _background() -> NDArray[np.uint8]:
+    """Paint once a process: it takes longer than a reconnect should."""
+    return _to_yuv(_window())
 
 
 def _window() -> NDArray[np.float64]:
@@ -139,7 +148,7 @@ def _window() -> NDArray[np.float64]:
     grid = _grid(WIDTH, HEIGHT)
     x, y = grid
     top, bottom = np.array([247, 240, 230.0]), np.array([222, 205, 188.0])
-    rgb = top + (y / HEIGHT)[..., None] * (bottom - top)
+    rgb = np.repeat(top + (y / HEIGHT)[..., None] * (bottom - top), WIDTH, axis=1)
     light = np.exp(-(((x - 640) / 520) ** 2 + ((y - 300) / 330) ** 2))
     rgb += light[..., None] * np.array([10, 9, 6.0]) - 6
     for shelf in (300, 560):

@@ -41,7 +41,7 @@ class TestSource:
 
     __test__ = False  # pytest takes the name for a test class
 
-    def __init__(self, *, start_utc_ms: int) -> None:
+    def __init__(self, *, start_utc_ms: int = 0) -> None:
         self._picture = Picture()
         self._start_utc_ms = start_utc_ms
         self._video = _open_video()
@@ -50,6 +50,10 @@ class TestSource:
         self._samples = 0
         self.video_format = _describe_video(self._video)
         self.audio_format = describe(Codec.AAC, bytes(self._audio.extradata or b""))
+
+    def start(self, utc_ms: int) -> None:
+        """Say when picture 0 is; the tone follows from it. Not after the first `packets`."""
+        self._start_utc_ms = utc_ms
 
     def packets(self, frame: int, utc_ms: int) -> list[Packet]:
         """Return what picture number `frame` and the sound up to it give, by time.

@@ -28,6 +28,13 @@ def test_sources_override_each_other_in_order(tmp_path: Path) -> None:
     assert settings.http.public_url == "http://c?x=1"
 
 
+def test_given_defaults_are_weakest(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text("[http]\nport = 1\n")
+    settings = load_settings(defaults={"http": {"host": "127.0.0.1", "port": 2}}, file=file)
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 1)
+
+
 def test_every_problem_is_listed_with_key_and_origin(tmp_path: Path) -> None:
     file = tmp_path / "v.toml"
     file.write_text("[http]\nprot = 1\n[ladder]\nrungs = [{height = 3, bitrate_kbps = 900}]\n")

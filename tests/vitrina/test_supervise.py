@@ -85,6 +85,29 @@ async def test_cancellation_passes_through_supervise() -> None:
     assert task.cancelled()
 
 
+async def test_a_failure_during_cancellation_does_not_lose_it() -> None:
+    started = asyncio.Event()
+
+    async def child() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("while stopping")
+
+    async def component() -> None:
+        async with asyncio.TaskGroup() as inner:
+            inner.create_task(child())
+
+    meter = Meter()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(supervise("x", component, meter=meter))
+        await started.wait()
+        task.cancel()
+    assert task.cancelled()
+    assert meter.failed == []
+
+
 async def test_a_failing_child_harms_nobody_and_is_counted() -> None:
     meter = Meter()
     ended: list[Handle] = []
