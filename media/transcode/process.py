@@ -86,6 +86,7 @@ class Transcoder:
         self._hang = HangRule(0.0)
         self._replay = Replay()
         self._arrivals = {Kind.VIDEO: Arrivals(), Kind.AUDIO: Arrivals()}
+        self._known = {AUDIO}
         self._last_dts: dict[str, int] = {}
         self._audio_end: int | None = None
         self._steps: tuple[Relief, ...] = (Relief(),)
@@ -129,8 +130,9 @@ class Transcoder:
         self._configured = after
         if before is not None and (before.video, before.audio) != (after.video, after.audio):
             self._replay.clear()
+        self._known |= {rung.name for rung in plan.rungs}
         self._steps = reliefs(plan)
-        self._pressure.limit(len(self._steps) - 1)
+        self._limit_pressure(len(self._steps) - 1)
         if self._link is not None and not self._link.finishing:
             if plan.empty:
                 self._finish(self._link)
@@ -291,6 +293,8 @@ class Transcoder:
 
     def _take(self, message: object) -> None:
         match message:
+            case Coded() | Opened() if message.rung not in self._known:
+                raise WireError(f"nothing named {message.rung[:20]!r} was planned")
             case Coded():
                 self._coded(message)
             case Opened():
@@ -348,6 +352,12 @@ class Transcoder:
         step = self._pressure.observe(now, load_of(report))
         if step != before:
             self._relieve(step)
+
+    def _limit_pressure(self, highest: int) -> None:
+        before = self._pressure.step
+        self._pressure.limit(highest)
+        if self._pressure.step != before:
+            self._meter.pressure(self._stream, self._pressure.step)
 
     def _relieve(self, step: int) -> None:
         relief = self._steps[step]

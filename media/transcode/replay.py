@@ -45,7 +45,7 @@ class Replay:
             while self._audio[0].dts < oldest or len(self._audio) > MAX_AUDIO_PACKETS:
                 self._audio.popleft()
             return
-        if packet.key and not (self.holding and self._holds_boundary()):
+        if packet.key and not (self.holding and self._began_segment()):
             self._restart_at_key()
         self._video.append(packet)
         self._bytes += len(packet.payload)
@@ -60,8 +60,8 @@ class Replay:
         self._video = deque(pending)
         self._bytes = 0
 
-    def _holds_boundary(self) -> bool:
-        return any(isinstance(item, Boundary) for item in self._video)
+    def _began_segment(self) -> bool:
+        return any(isinstance(i, Boundary) and not self._ahead(i) for i in self._video)
 
     def _ahead(self, item: Packet | Boundary) -> bool:
         """Whether this is a boundary that no pushed picture has met."""

@@ -141,8 +141,20 @@ def _parse(kind: int, body: bytes) -> ToWorker | FromWorker:
         raise WireError(f"frame type {kind} is unknown")
     try:
         return parser(body)
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as err:
+    except _UNREADABLE as err:
         raise WireError(f"a frame of type {kind} cannot be read: {err}"[:200]) from err
+
+
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
 
 
 def _parse_source(body: bytes) -> Source:
@@ -224,8 +236,25 @@ def _parse_opened(body: bytes) -> Opened:
 
 def _parse_report(body: bytes) -> Report:
     data = json.loads(body)
-    data["rungs"] = tuple(RungReport(**rung) for rung in data["rungs"])
-    return Report(**data)
+    return Report(
+        consumed=int(data["consumed"]),
+        decode_errors=int(data["decode_errors"]),
+        skipped=int(data["skipped"]),
+        decode_age_ms=int(data["decode_age_ms"]),
+        catching_up=bool(data["catching_up"]),
+        rungs=tuple(_rung_report(rung) for rung in data["rungs"]),
+    )
+
+
+def _rung_report(data: dict[str, Any]) -> RungReport:
+    return RungReport(
+        rung=str(data["rung"]),
+        frames=int(data["frames"]),
+        dropped=int(data["dropped"]),
+        busy_ns=int(data["busy_ns"]),
+        media_ticks=int(data["media_ticks"]),
+        queue_age_ms=int(data["queue_age_ms"]),
+    )
 
 
 _PARSERS: dict[int, Callable[[bytes], ToWorker | FromWorker]] = {
