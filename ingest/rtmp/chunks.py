@@ -105,13 +105,16 @@ class ChunkReader:
         while True:
             stream = self._current
             if stream is None:
+                if self._pos >= len(self._data):
+                    return None
                 try:
                     stream = self._read_header()
                 except NeedsMoreDataError:
                     return None
             message = self._read_payload(stream)
             if message is not None:
-                self._control(message)
+                if message.type <= ABORT:
+                    self._control(message)
                 return message
             if self._current is not None:
                 return None
@@ -152,11 +155,12 @@ class ChunkReader:
         return Message(stream.type, stream.stream_id, stream.timestamp, payload)
 
     def _read_header(self) -> _ChunkStream:
-        """Read a chunk header; leave the input untouched when it is incomplete."""
+        """Read a chunk header, of which at least a byte is there.
+
+        Raises `NeedsMoreDataError` and leaves the input untouched when it is incomplete.
+        """
         data, pos = self._data, self._pos
         end = len(data)
-        if pos >= end:
-            raise NeedsMoreDataError
         first = data[pos]
         form, csid = first >> 6, first & 0x3F
         pos += 1

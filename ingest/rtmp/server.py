@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from typing import cast
 
 import structlog
 
@@ -160,9 +161,8 @@ class _Connection(asyncio.Protocol):
     # Callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        peer = transport.get_extra_info("peername") or ("unknown", 0)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        peer = self._transport.get_extra_info("peername") or ("unknown", 0)
         self._address = str(peer[0])
         self._remote = f"{self._address}:{peer[1]}"
         self._admitted = self._server.admit(self, self._address)
@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
         self._closing_ns = self._opened_ns
         self._meter.rejected(PROTOCOL, Fault.LIMIT)
         self._warn(Fault.LIMIT, "Too many RTMP connections are open.")
-        transport.abort()
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._closing_ns:

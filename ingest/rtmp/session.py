@@ -133,6 +133,8 @@ class ServerSession:
 
     def data_to_send(self) -> bytes:
         """Return and forget the bytes for the peer."""
+        if not self._out:
+            return b""
         out = b"".join(self._out)
         self._out.clear()
         return out
