@@ -21,6 +21,7 @@ from delivery.hls import MediaPath
 from delivery.pages import Pages
 from delivery.problems import FieldError, Problem, invalid
 from delivery.routing import Scope
+from delivery.wire import WireResponse
 from overlay.errors import CueError, Invalid, TooMany
 from storage.database import DatabaseUnavailable
 from storage.streams import NoSuchStream, StreamExists, StreamRefused
@@ -100,7 +101,8 @@ def _guard(route: Route, cors: Cors) -> Handler:
             response = await _authorized(route, request)
         except Exception as error:
             response = _problem_of(error, route.name).response()
-        if not response.prepared:
+        if not response.prepared and not isinstance(response, WireResponse):
+            response.headers.setdefault("Server", "vitrina")
             if route.scope is not Scope.PUBLIC:
                 _add(response, API_HEADERS)
             if route.cross_origin:

@@ -110,8 +110,12 @@ class MediaPath:
             hold.reschedule(asyncio.get_running_loop().time())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse | None:
-        """Answer a request whose raw path begins with `/live/`; None: it is not ours."""
-        path, _, query = request.raw_path.partition("?")
+        """Answer a request whose path begins with `/live/`; None: it is not ours."""
+        target = request.raw_path
+        if not target.startswith(PREFIX):
+            # The request line held an absolute URL (RFC 9112 3.2.2).
+            target = request.rel_url.raw_path_qs
+        path, _, query = target.partition("?")
         segments = path[len(PREFIX) :].split("/")
         if len(segments) == STREAM_LEVEL and segments[1] in APP_NAMES:
             return None

@@ -65,7 +65,7 @@ def document(routes: Sequence[Route], *, version: str) -> OpenAPI:
 
 def to_json(openapi: OpenAPI) -> bytes:
     """Return it as JSON, UTF-8."""
-    return openapi.model_dump_json(by_alias=True, exclude_none=True, indent=1).encode()
+    return openapi.model_dump_json(by_alias=True, exclude_unset=True, indent=1).encode()
 
 
 def _models(routes: Sequence[Route]) -> list[type[BaseModel]]:

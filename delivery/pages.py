@@ -109,8 +109,6 @@ class Pages:
             "ETag": file.etag,
             "Content-Type": file.content_type,
         }
-        if negotiate.not_modified(request.headers.get("If-None-Match"), file.etag):
-            return web.Response(status=304, headers=headers)
         body = file.body
         if file.gzip_body is not None and negotiate.accepts_gzip(
             request.headers.get("Accept-Encoding")
@@ -118,6 +116,8 @@ class Pages:
             body = file.gzip_body
             headers["Content-Encoding"] = "gzip"
             headers["ETag"] = negotiate.gzip_etag(file.etag)
+        if negotiate.not_modified(request.headers.get("If-None-Match"), headers["ETag"]):
+            return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers)
 
     async def watch(self, request: web.Request) -> web.Response:

@@ -193,6 +193,10 @@ class CountingMeter(NoDeliveryMeter):
         self.viewers_seen[stream] = count
 
 
+def metrics_page():
+    return b"# TYPE up gauge\nup 1\n", "text/plain; version=0.0.4"
+
+
 @dataclass
 class Site:
     """A running server and what is behind it."""
@@ -238,8 +242,7 @@ async def serving(tmp_path, *, limits=None, http=None, **more) -> AsyncIterator[
             limits=limits,
             version="0.0.1",
             meter=meter,
-            metrics=lambda: (b"# TYPE up gauge\nup 1\n", "text/plain; version=0.0.4"),
-            **{**parts, **more},
+            **{"metrics": metrics_page, **parts, **more},
         )
         app = build_app(deps)
         server = HttpServer(settings=http, limits=limits, app=app)
