@@ -11,6 +11,9 @@ from typing import Protocol
 
 from media.model import Kind, Packet, TrackFormat
 
+MAX_LEAD_S = 2.0
+RESUME_LEAD_S = 1.0
+
 
 class KeyRefused(Exception):
     """The stream key is unknown, disabled or not allowed from here."""
@@ -22,6 +25,13 @@ class Publication(Protocol):
     @property
     def stream(self) -> str:
         """Name of the stream, safe to log (never the key)."""
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds by which the encoder runs ahead of real time (a file pushed at full speed).
+
+        Above `MAX_LEAD_S` an ingest stops reading for a while: nothing behind it queues.
+        """
 
     def set_format(self, track: int, track_format: TrackFormat) -> None:
         """Announce or change a track's parameters; effective at the next key frame.

@@ -24,7 +24,14 @@ from ingest.rtmp.events import (
 )
 from ingest.rtmp.session import ServerSession, State
 from ingest.rtmp.tracks import TICKS_PER_MS, Describe
-from ingest.source import IngestMeter, KeyRefused, Publication, PublishGate
+from ingest.source import (
+    MAX_LEAD_S,
+    RESUME_LEAD_S,
+    IngestMeter,
+    KeyRefused,
+    Publication,
+    PublishGate,
+)
 from media.bitstream import describe as describe_config
 from media.model import FormatRefused, Packet
 
@@ -152,6 +159,7 @@ class _Connection(asyncio.Protocol):
         self._admitted = False
         self._address = ""
         self._remote = ""
+        self._held: asyncio.TimerHandle | None = None
         self._closing_ns = 0
         self._reason = "eof"
         now_ns = time.monotonic_ns()
@@ -196,6 +204,8 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._held is not None:
+            self._held.cancel()
         if not self._admitted:
             return
         if exc is not None and not self._closing_ns:
@@ -220,6 +230,20 @@ class _Connection(asyncio.Protocol):
                 if self._closing_ns:
                     return
         self._flush()
+        if self._publication is not None and self._publication.lead_s > MAX_LEAD_S:
+            self._hold_back(self._publication.lead_s - RESUME_LEAD_S)
+
+    def _hold_back(self, seconds: float) -> None:
+        """Let a client that sends faster than real time wait: TCP slows it down."""
+        if self._held is None and self._transport is not None:
+            self._transport.pause_reading()
+            self._held = asyncio.get_running_loop().call_later(seconds, self._read_on)
+
+    def _read_on(self) -> None:
+        self._held = None
+        self._read_ns = time.monotonic_ns()
+        if not self._closing_ns and self._transport is not None:
+            self._transport.resume_reading()
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -296,7 +320,7 @@ class _Connection(asyncio.Protocol):
             return
         if self._session.state is State.AUTHORIZING:
             return
-        if now_ns - self._read_ns > settings.idle_timeout_s * _NS:
+        if self._held is None and now_ns - self._read_ns > settings.idle_timeout_s * _NS:
             self._time_out(f"The client sent nothing for {settings.idle_timeout_s:g} s.")
             return
         allowed_s = settings.handshake_timeout_s + settings.idle_timeout_s

@@ -11,6 +11,8 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from tests.support.server import wait_for
+
 CHROMIUM = Path("/usr/bin/chromium")
 ARGS = [
     "--no-sandbox",
@@ -108,8 +110,11 @@ class Watch:
         return self.page.evaluate(script)
 
     def wait_frames(self, count: int, timeout_s: float = 30) -> None:
-        self.page.wait_for_function(
-            f"window.probe && window.probe.frames.length >= {count}", timeout=timeout_s * 1000
+        # No wait_for_function: the page's policy forbids the eval that it polls with.
+        wait_for(
+            lambda: self.evaluate("() => window.probe.frames.length") >= count,
+            timeout_s,
+            f"{count} presented frames\n" + "\n".join(self.console),
         )
 
     def clear(self) -> None:

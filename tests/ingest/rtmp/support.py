@@ -118,6 +118,7 @@ class RecordingPublication:
     dropped: list[tuple[int, Kind]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     refuse: str = ""
+    lead_s: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set_format(self, track: int, track_format: TrackFormat) -> None:

@@ -324,3 +324,21 @@ async def test_a_port_in_use_is_said() -> None:
             async with running(port=server.server.port):
                 pass
         assert caught.group_contains(OSError)
+
+
+async def test_a_client_ahead_of_real_time_waits_and_goes_on() -> None:
+    async with running() as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        peer.send(video(AVC_CONFIG) + video(AVC_KEY))
+        publication = server.gate.publications[0]
+        await server.until(lambda: len(publication.packets) == 1)
+        publication.lead_s = 2.3
+        peer.send(video(AVC_KEY, 2300))
+        await server.until(lambda: len(publication.packets) == 2)
+        began = asyncio.get_running_loop().time()
+        publication.lead_s = 0.5
+        peer.send(video(AVC_KEY, 2340))
+        await server.until(lambda: len(publication.packets) == 3)
+        assert asyncio.get_running_loop().time() - began > 1.0
+        assert publication.closed == []
