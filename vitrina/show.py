@@ -28,27 +28,27 @@ _CREATED, _CONFLICT, _TOO_MANY, _UNAVAILABLE = 201, 409, 429, 503
 PRODUCTS: dict[str, dict[str, Any]] = {
     "DEMO-1": {
         "title": {"en": "Terracotta handbag", "de": "Handtasche Terrakotta"},
-        "price": {"amount_minor": 12900, "currency": "EUR"},
+        "price": {"amount": 12900, "currency": "EUR"},
     },
     "DEMO-2": {
         "title": {"en": "Table lamp", "de": "Tischlampe"},
-        "price": {"amount_minor": 5900, "currency": "EUR"},
+        "price": {"amount": 5900, "currency": "EUR"},
     },
     "DEMO-3": {
         "title": {"en": "Blue vase", "de": "Blaue Vase"},
-        "price": {"amount_minor": 3400, "currency": "EUR"},
+        "price": {"amount": 3400, "currency": "EUR"},
     },
     "DEMO-4": {
         "title": {"en": "Three good books", "de": "Drei gute Bücher"},
-        "price": {"amount_minor": 4200, "currency": "EUR"},
+        "price": {"amount": 4200, "currency": "EUR"},
     },
     "DEMO-5": {
         "title": {"en": "Gift boxes", "de": "Geschenkschachteln"},
-        "price": {"amount_minor": 1500, "currency": "EUR"},
+        "price": {"amount": 1500, "currency": "EUR"},
     },
     "DEMO-6": {
         "title": {"en": "Set of three cups", "de": "Drei Tassen"},
-        "price": {"amount_minor": 2700, "currency": "EUR"},
+        "price": {"amount": 2700, "currency": "EUR"},
     },
 }
 

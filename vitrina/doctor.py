@@ -1,0 +1,159 @@
+"""`vitrina doctor`: what this machine lacks, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.load import data_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.settings import Settings
+
+MIN_DESCRIPTORS = 4096
+MIN_FREE_BYTES = 1 << 30
+MIN_CORES = 2
+_CODECS = """
+import av
+for name, mode in (("libx264", "w"), ("aac", "w"), ("h264", "r"), ("hevc", "r"), ("libdav1d", "r")):
+    av.Codec(name, mode)
+print(av.__version__)
+"""
+"""Runs in another process: the codecs' library is loaded by the transcoder only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer to one question."""
+
+    what: str
+    state: str
+    mend: str = ""
+    """The command or setting that helps; empty where all is well."""
+    serious: bool = False
+    """Without it the server does not do its job."""
+
+    def __str__(self) -> str:
+        mark = "FAIL" if self.serious else ("warn" if self.mend else "ok")
+        line = f"{mark:4}  {self.what}: {self.state}"
+        return f"{line}\n      mend: {self.mend}" if self.mend else line
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything once; touches nothing but a probe file in the data directory."""
+    found: list[Finding] = [_python(), _codecs(settings), _loop(), _front_end()]
+    found += _data(settings)
+    found += _ports(settings)
+    found += [_descriptors(), _cores()]
+    return found
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding(what="Python", state=version)
+
+
+def _codecs(settings: Settings) -> Finding:
+    # Fixed code, no shell, this very interpreter.
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", _CODECS], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode == 0:
+        state = f"PyAV {done.stdout.strip()}, encoder {settings.ladder.encoder}"
+        return Finding(what="codecs", state=state)
+    reason = (done.stderr.strip().splitlines() or ["it did not start"])[-1]
+    return Finding(
+        what="codecs",
+        state=reason,
+        mend=f"{sys.executable} -m pip install --force-reinstall --only-binary :all: av",
+        serious=True,
+    )
+
+
+def _loop() -> Finding:
+    if importlib.util.find_spec("uvloop") is not None:
+        return Finding(what="event loop", state=f"uvloop {importlib.metadata.version('uvloop')}")
+    return Finding(what="event loop", state="asyncio's own, slower", mend="pip install uvloop")
+
+
+def _front_end() -> Finding:
+    static = Path(__file__).parents[1] / "delivery" / "static" / "vitrina-player.js"
+    if static.is_file():
+        return Finding(what="player", state="built")
+    return Finding(
+        what="player",
+        state="not built; pages fall back to the browser's own HLS",
+        mend="./run web (needs the npm registry)",
+    )
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    folder = data_dir(settings)
+    probe = folder / ".doctor"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as err:
+        yield Finding(
+            what="data directory",
+            state=f"{folder}: {err.strerror}",
+            mend="set VITRINA_DATA_DIR to a folder this user may write",
+            serious=True,
+        )
+        return
+    free = shutil.disk_usage(folder).free
+    state = f"{folder.resolve()}, {free / 2**30:.1f} GiB free"
+    little = free < MIN_FREE_BYTES
+    mend = "free space, or set VITRINA_DATA_DIR to a larger disk" if little else ""
+    yield Finding(what="data directory", state=state, mend=mend)
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    wanted = [("http", settings.http.host, settings.http.port)]
+    if settings.rtmp.enabled:
+        wanted.append(("rtmp", settings.rtmp.host, settings.rtmp.port))
+    for section, host, port in wanted:
+        what = f"port {port} ({section})"
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as err:
+            yield Finding(
+                what=what,
+                state=str(err.strerror),
+                mend=f"stop what listens there, or --set {section}.port=…",
+                serious=True,
+            )
+        else:
+            yield Finding(what=what, state="free")
+
+
+def _descriptors() -> Finding:
+    try:
+        import resource
+    except ImportError:
+        return Finding(what="open files", state="not limited here")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft == resource.RLIM_INFINITY or soft >= MIN_DESCRIPTORS
+    mend = "" if enough else f"ulimit -n {MIN_DESCRIPTORS} (systemd: LimitNOFILE=)"
+    return Finding(what="open files", state=f"at most {soft}", mend=mend)
+
+
+def _cores() -> Finding:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = count or 1
+    mend = "" if cores >= MIN_CORES else "--set ladder.rungs=[] (source only), or more cores"
+    return Finding(what="cores", state=str(cores), mend=mend)
