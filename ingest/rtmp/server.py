@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import traceback
 from collections import Counter
 from typing import cast
 
@@ -377,14 +378,18 @@ class _Connection(asyncio.Protocol):
         self._close()
 
     def _broken(self) -> None:
-        """End the connection for a fault of ours, with the traceback in the log."""
+        """End the connection for a fault of ours, with the traceback in the log.
+
+        It is rendered here: a renderer that shows local variables would show the key.
+        """
         if self._closing_ns:
             return
-        _log.exception(
+        _log.error(
             "encoder connection failed",
             protocol=PROTOCOL,
             stream=self._stream(),
             remote=self._remote,
+            traceback=traceback.format_exc(),
         )
         self._reason = "error"
         self._meter.rejected(PROTOCOL, Fault.INTERNAL)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import structlog
 
+from ingest.source import MAX_LEAD_S, RESUME_LEAD_S
 from media.model import Codec
 from tests.ingest.rtmp.support import (
     AAC_CONFIG,
@@ -105,7 +106,7 @@ async def test_a_key_check_that_hangs_ends_the_connection() -> None:
 
 
 async def test_a_key_check_that_fails_is_our_fault_and_ends_only_its_connection(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running() as server:
         good = await server.connect()
@@ -116,10 +117,30 @@ async def test_a_key_check_that_fails_is_our_fault_and_ends_only_its_connection(
 
         monkeypatch.setattr(server.gate, "authorize", broken)
         bad = await server.connect()
-        bad.send(HANDSHAKE + CONNECT + CREATE + publish("good"))
+        bad.send(HANDSHAKE + CONNECT + CREATE + publish("S3CRET"))
         await bad.until_closed()
         assert server.meter.rejections == {"internal": 1}
         await still_alive(server, good)
+    said = capsys.readouterr()
+    assert "database is gone" in said.out + said.err
+    assert "S3CRET" not in said.out + said.err
+
+
+async def test_a_client_ahead_of_real_time_is_held_back_and_read_on() -> None:
+    async with running() as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        publication = server.gate.publications[0]
+        publication.lead_s = MAX_LEAD_S + 0.1
+        peer.send(video(AVC_CONFIG))
+        await server.until(lambda: bool(publication.formats))
+        publication.lead_s = 0.0
+        held = asyncio.get_running_loop().time()
+        peer.send(video(AVC_KEY))
+        await server.until(lambda: bool(publication.packets))
+        waited = asyncio.get_running_loop().time() - held
+        assert waited > MAX_LEAD_S - RESUME_LEAD_S - 0.1
+        assert publication.closed == []
 
 
 async def still_alive(server: Running, peer: object) -> None:
