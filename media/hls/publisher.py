@@ -79,6 +79,9 @@ class Publisher:
         if fmt == self.format:
             return
         fragmenter = Fragmenter(fmt)
+        if self._next_init is not None:
+            # Announced, but no segment ever began with it.
+            self._window.drop_init(self._next_init)
         resource = Resource(body=fragmenter.init, content_type=INIT_TYPE)
         init = Init(
             number=self._inits, name=f"{self._run_id}-init-{self._inits}.mp4", resource=resource
@@ -111,9 +114,16 @@ class Publisher:
         if self._measured < _MEASURED_SEGMENTS and self._declared_bps:
             return self._declared_bps, self._declared_bps
         if not self._ticks:
-            return self._declared_bps, self._declared_bps
+            bits = self._declared_bps or self._first_parts()
+            return bits, bits
         average = self._bits * TICKS_PER_SECOND / self._ticks
         return max(round(self._peak), round(average)), round(average)
+
+    def _first_parts(self) -> int:
+        """Bits per second of the parts so far: the first viewer comes before the first segment."""
+        parts = [part for segment in self._window for part in segment.parts if not part.gap]
+        ticks = sum(part.end - part.start for part in parts)
+        return sum(len(part.body) for part in parts) * 8 * TICKS_PER_SECOND // max(ticks, 1)
 
     def open_segment(self, boundary: Boundary, start: int, shift: int) -> None:
         """See `SegmentSink`."""

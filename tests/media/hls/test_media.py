@@ -136,9 +136,14 @@ def test_bit_rates_are_measured():
     fmt, packets = encoded_video()
     rig = Rig(fmt=fmt, grid=FixedGrid(starts=[SECOND]))
     assert rig.rendition.bandwidth() == (0, 0)
+    for packet in packets[:11]:
+        rig.rendition.push(packet)
+    first = len(rig.rendition.resource("r1-0.0.m4s").body)
+    peak, average = rig.rendition.bandwidth()
+    assert peak == average == pytest.approx(first * 8 * 3, rel=0.05)
     rig.rendition.set_format(fmt, declared_bps=2_000_000)
     assert rig.rendition.bandwidth() == (2_000_000, 2_000_000)
-    for packet in packets:
+    for packet in packets[11:]:
         rig.rendition.push(packet)
     rig.rendition.end()
     sizes = [len(rig.rendition.resource(f"r1-{msn}.m4s").body) for msn in range(3)]
