@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from media.hls import rules
@@ -47,10 +46,11 @@ class Rendition:
         metadata: TimedMetadata,
         run_id: str,
         meter: MediaMeter,
-        now_ns: Callable[[], int] = time.monotonic_ns,
+        now_ns: Callable[[], int],
         discontinuity_sequence: int = 0,
     ) -> None:
-        """`run_id` makes names unique over restarts (letters, digits, `_`).
+        """`run_id` makes names unique over restarts (letters, digits, `_`); `now_ns` is the
+        monotonic clock of `Packet.arrived_ns`.
 
         `discontinuity_sequence`: discontinuities of the stream before this rendition's start,
         so that all renditions count alike (6.2.4).

@@ -150,6 +150,10 @@ class Window:
         """Make an initialization section fetchable."""
         self._resources[init.name] = init.resource
 
+    def drop_init(self, init: Init) -> None:
+        """Forget an initialization section that no segment needs."""
+        self._resources.pop(init.name, None)
+
     def open(self, segment: Segment) -> None:
         """Append an open segment."""
         self.listed.append(segment)
@@ -228,9 +232,6 @@ class Window:
                 return
             self._retired.popleft()
             self._resources.pop(segment.name, None)
-            self._drop_init(segment.init)
-
-    def _drop_init(self, init: Init) -> None:
-        following = self._retired[0] if self._retired else self.last
-        if following is not None and following.init is not init:
-            self._resources.pop(init.name, None)
+            following = self._retired[0] if self._retired else self.listed[0]
+            if following.init is not segment.init:
+                self.drop_init(segment.init)
