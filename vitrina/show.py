@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 SCENE_S = 12.0
 LEAD_S = 1.0
 """Cues are scheduled this far ahead, so that they land on their frame and not on an edge."""
-PATH_POINTS = 31
+PATH_POINTS = 16
+"""A cue with its path must fit the 1 KB that players take in-band."""
 _RETRY_S = 2.0
 _CREATED, _CONFLICT, _TOO_MANY, _UNAVAILABLE = 201, 409, 429, 503
 
@@ -103,7 +104,7 @@ def bag_path(start_ms: int, duration_s: float) -> list[list[float]]:
         seconds = duration_s * index / (PATH_POINTS - 1)
         box = bag_box(start_ms + seconds * 1000)
         place = (seconds, box.x, box.y, box.width, box.height)
-        points.append([round(value, 4) for value in place])
+        points.append([round(value, 3) for value in place])
     return points
 
 
