@@ -49,9 +49,9 @@ class Rendition:
         now_ns: Callable[[], int],
         discontinuity_sequence: int = 0,
     ) -> None:
-        """`run_id` makes names unique over restarts (letters, digits, `_`); `now_ns` is the
-        monotonic clock of `Packet.arrived_ns`.
+        """`run_id` makes names unique over restarts (letters, digits, `_`).
 
+        `now_ns` is the monotonic clock of `Packet.arrived_ns`.
         `discontinuity_sequence`: discontinuities of the stream before this rendition's start,
         so that all renditions count alike (6.2.4).
         """
