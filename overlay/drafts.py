@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from overlay.timeline import Timeline
 
 MAX_REVISIONS = 200
+MAX_TO_COME = 1000
+"""Cues of a stream that are not over: a long show's script, held in memory and walked often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,11 @@ class Draft:
             entry = self._clip(entry, slot)
         entry = self._add("fire", entry)
         self._follow(slot, newcomer=entry)
+        if self._timeline.to_come(self._moment.now_ms) > MAX_TO_COME:
+            raise TooMany(
+                f"{MAX_TO_COME} cues are live or scheduled on stream {entry.stream!r} already; "
+                "schedule this one later"
+            )
         live = self._timeline.busiest(entry.at_ms, entry.end_ms)
         if live > self._limits.max_live:
             raise TooMany(

@@ -206,17 +206,25 @@ class CueService:
         }
 
     def state_at(self, stream: str, utc_ms: int | None = None) -> dict[str, Any]:
-        """Return the cues active at a moment of program date-time; None: at the present."""
+        """Return the cues active at a moment of program date-time; None: at the present.
+
+        The object is shared by all who ask for that moment: do not change it.
+        """
         live = self._stream(stream)
         cues = self._of(stream)
         if utc_ms is None:
             utc_ms = present(stream, live, wall_ms=self._wall_ms()).now_ms
-        return {
+        newest = cues.timeline.last_seq
+        if cues.last_state is not None and cues.last_state[:2] == (newest, utc_ms):
+            return cues.last_state[2]
+        state = {
             "stream": stream,
             "at": format_ms(utc_ms),
-            "seq": cues.timeline.last_seq,
+            "seq": newest,
             "cues": [entry.event() for entry in cues.timeline.active(utc_ms)],
         }
+        cues.last_state = (newest, utc_ms, state)
+        return state
 
     def chapters(self, stream: str) -> Objects:
         """Return the chapters so far, as HLS players read them."""

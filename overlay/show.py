@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overlay.timeline import Timeline
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from overlay.meter import OverlayMeter
     from overlay.subscribers import Subscription
 
-KEEP_ENTRIES = 5000
+KEEP_ENTRIES = 2000
 """Entries of one stream in memory, beside those of cues that are not over."""
 
 
@@ -33,6 +33,10 @@ class StreamCues:
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held over a write; the bucket bounds who waits."""
     subscriptions: set[Subscription] = field(default_factory=set)
+    forget_above: int = 0
+    """Entries in memory from which on the next look for what is over pays."""
+    last_state: tuple[int, int, dict[str, Any]] | None = None
+    """Newest entry, moment and answer of the last look: many viewers ask for one present."""
 
     def apply(
         self, entries: Sequence[Entry], *, now_ms: int, accepted_s: float | None = None
@@ -49,7 +53,7 @@ class StreamCues:
             if not subscription.offer(entries):
                 self.subscriptions.discard(subscription)
                 self.meter.subscriber_dropped(self.name)
-        if len(self.timeline) > KEEP_ENTRIES:
+        if len(self.timeline) > max(KEEP_ENTRIES, self.forget_above):
             self._forget(now_ms)
 
     def _forget(self, now_ms: int) -> None:
@@ -58,5 +62,6 @@ class StreamCues:
             self.timeline.forget_before(now_ms - hours * 3_600_000)
             if len(self.timeline) <= KEEP_ENTRIES // 2:
                 break
+        self.forget_above = len(self.timeline) * 3 // 2
         if self.feed is not None:
             self.feed.prune()

@@ -139,6 +139,12 @@ class Timeline:
             most = max(most, live)
         return most
 
+    def to_come(self, now_ms: int) -> int:
+        """Return how many cues are not over yet: live or scheduled."""
+        return sum(
+            entry.state is not State.RETRACTED and _end(entry) > now_ms for entry in self.cues()
+        )
+
     def valid_until(self, entry: Entry) -> int:
         """Return when a revision is over: its end, or the time of a higher revision."""
         until = entry.effective_ms if entry.final else _end(entry)

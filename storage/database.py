@@ -7,6 +7,7 @@ they fail or wait at their first statement, never at their last) and never span 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import event
@@ -16,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -64,6 +64,7 @@ class Database:
         """Open nothing yet. Raises `DatabaseMisconfigured`."""
         address = _async_url(url)
         sqlite = address.get_backend_name() == "sqlite"
+        self._file = Path(address.database) if sqlite and address.database else None
         try:
             self.engine: AsyncEngine = create_async_engine(
                 address,
@@ -97,6 +98,9 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        # The driver's thread outlives a failed open for a moment, and complains at exit.
+        if self._file is not None and not self._file.parent.is_dir():
+            raise DatabaseUnavailable(_sentence("unable to open"))
         try:
             async with self.engine.connect() as plain:
                 connection = await plain.execution_options(**{_WRITES: writes})

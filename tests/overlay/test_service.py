@@ -391,6 +391,19 @@ async def test_limit_of_live_cues(tmp_path):
         await stage.service.fire("shop", notice(duration=5))
 
 
+async def test_limit_of_scheduled_cues(stage, monkeypatch):
+    monkeypatch.setattr("overlay.drafts.MAX_TO_COME", 3)
+    stream = stage.stream()
+    for second in (1, 2, 30):
+        fired = await stage.service.fire("shop", notice(at=f"+{second}", duration=0.5))
+    with pytest.raises(TooMany, match="3 cues are live or scheduled"):
+        await stage.service.fire("shop", notice(at="+40", duration=1))
+    await stage.service.retract("shop", fired["id"])
+    await stage.service.fire("shop", notice(at="+40", duration=1))
+    stream.publish(count=12)
+    await stage.service.fire("shop", notice(at="+50", duration=1))
+
+
 async def test_rate_of_writes(tmp_path):
     async with staged(tmp_path, writes_per_second=1.0) as stage:
         stage.stream()
@@ -598,6 +611,35 @@ async def test_accept_to_listed_waits_for_every_rendition(stage):
     await stage.service.fire("shop", notice())
     feed.rendered("source", feed.revision)
     assert stage.meter.listed == [0.5, 0.0]
+
+
+async def test_memory_is_bounded_and_the_log_still_whole(stage, monkeypatch):
+    monkeypatch.setattr("overlay.show.KEEP_ENTRIES", 10)
+    stream = stage.stream()
+    stream.live = False
+    fired = []
+    for number in range(60):
+        at = format_ms(stage.clock.wall_ms + 1000)
+        fired.append(await stage.service.fire("shop", notice(str(number), at=at, duration=5)))
+        stage.clock.wall_ms += 600_000
+    open_end = await stage.service.fire(
+        "shop", notice("stays", at=format_ms(stage.clock.wall_ms + 1000))
+    )
+    held = stage.service._cues["shop"].timeline
+    assert len(held) <= 11
+    log = (await stage.service.list("shop"))["cues"]
+    assert [entry["seq"] for entry in log] == list(range(1, 62))
+    reader = stage.service.subscribe("shop", 0)
+    assert [(await anext(reader)).seq for _ in range(61)] == list(range(1, 62))
+    assert (await stage.service.get("shop", fired[0]["id"]))["data"]["text"] == "0"
+    stage.clock.wall_ms += 100_000_000
+    for number in range(20):
+        at = format_ms(stage.clock.wall_ms + 1000)
+        await stage.service.fire("shop", notice(str(number), at=at, duration=5))
+        stage.clock.wall_ms += 10_000_000
+    # What has no end is never forgotten.
+    assert [cue["id"] for cue in stage.service.state_at("shop")["cues"]] == [open_end["id"]]
+    assert len(stream.feed.date_ranges(stage.clock.wall_ms - 24_000, stage.clock.wall_ms)) == 1
 
 
 async def test_a_removed_stream_lets_its_readers_go(stage):
