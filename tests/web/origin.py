@@ -333,7 +333,8 @@ class Origin:
         parts = track.segments[numbers[0]]
         if len(numbers) == 2:
             parts = parts[numbers[1] : numbers[1] + 1]
-        if not parts or any(self._lost(part) for part in parts):
+        parts = [part for part in parts if not self._lost(part)]
+        if not parts:
             raise web.HTTPNotFound
         body = b"".join(self._body(name, part) for part in parts)
         return web.Response(body=body, content_type="video/iso.segment")

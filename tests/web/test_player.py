@@ -100,6 +100,7 @@ async def test_pin_slots_chapters_revisions_and_late_cues(watch: Watch, wide: Tr
     assert "enter next.1" in log
     assert "enter x.1" in log
     assert "enter late.1" in log
+    await viewer.page.mouse.move(100, 100)  # the controls had gone
     await viewer.page.get_by_role("button", name="Chapters").click()
     rows = viewer.page.locator(".panel .row .main")
     assert await rows.all_inner_texts() == ["Welcome", "Shoes"]
@@ -260,6 +261,7 @@ async def test_quality_is_the_viewers_choice(watch: Watch, wide: Tracks) -> None
     viewer = await watch(origin)
     await viewer.until_live()
     await viewer.until("p.video.videoHeight === 360")
+    await viewer.page.mouse.move(100, 100)
     await viewer.page.get_by_role("button", name="Quality").click()
     items = viewer.page.get_by_role("menuitemradio")
     assert [text.split()[0] for text in await items.all_inner_texts()] == [

@@ -35,6 +35,8 @@ export interface Engine {
   readonly latency: number | null;
   /** Media time where live playback belongs, null before the first playlist. */
   readonly livePosition: number | null;
+  /** The first moment from there on that is listed with media (no gap); null when there is none. */
+  readonly resumePosition: number | null;
   readonly isLive: boolean;
   /** Seconds to stay further behind live than the playlist's hold-back, after stalls. */
   cushion(seconds: number): void;

@@ -7,6 +7,8 @@ import type { Engine, EngineSink, Failure, Level } from "./engine";
 import { hlsConfig } from "./hls-config";
 
 const MAX_KNOWN_RANGES = 4096;
+/** Clear of the seam between a gap and the media after it. */
+const EDGE_S = 0.05;
 
 export class HlsEngine implements Engine {
   readonly name = "hls.js";
@@ -90,6 +92,20 @@ export class HlsEngine implements Engine {
 
   get livePosition(): number | null {
     return this.#hls?.liveSyncPosition ?? null;
+  }
+
+  get resumePosition(): number | null {
+    const live = this.livePosition;
+    const details = this.#hls?.latestLevelDetails;
+    if (live === null || !details) return live;
+    // hls.js waits for ever at a playhead inside a gap, so the seek must land behind it.
+    const parts = details.partList ?? [];
+    const listed = [
+      ...details.fragments.filter((fragment) => !parts.some((part) => part.fragment === fragment)),
+      ...parts,
+    ];
+    const next = listed.find(({ gap, start, duration }) => !gap && start + duration > live + EDGE_S);
+    return next ? Math.max(live, next.start + EDGE_S) : null;
   }
 
   get isLive(): boolean {

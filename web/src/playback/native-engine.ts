@@ -56,6 +56,10 @@ export class NativeEngine implements Engine {
     return edge === null ? null : Math.max(0, edge - EDGE_S);
   }
 
+  get resumePosition(): number | null {
+    return this.livePosition;
+  }
+
   get isLive(): boolean {
     return !Number.isFinite(this.video.duration);
   }

@@ -24,10 +24,13 @@ const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 5000] as const;
 /** A hole in the buffer is stepped over after this long, faster than hls.js walks its gap list. */
 const HOLE_MS = 700;
 const RESYNC_MS = 2500;
+/** After the playlist grows again, hls.js gets this long to go on by itself. */
+const RETURN_MS = 600;
 const RESYNC_AGAIN_MS = 4000;
 const REBUILD_MS = 12_000;
 const SILENT_ORIGIN_MS = 20_000;
 const FRESH_MS = 4000;
+const SILENCE_MS = 2000;
 const SEEK_SYNC_MS = 300;
 /** Longer waits are outages; staying further behind would not have helped. */
 const OWN_NETWORK_MS = 3000;
@@ -55,6 +58,8 @@ export class Session {
   #presented: number | null = null;
   #furthest: number | null = null;
   #advancedAt = 0;
+  /** When the playlist began to grow, or grew again after a silence. */
+  #returnedAt = 0;
   #resyncAt = 0;
   #lastTime = -1;
   #movedAt = 0;
@@ -148,7 +153,7 @@ export class Session {
     this.#engine?.destroy();
     this.clock.clear(); // a new engine has a new zero
     this.#playedOut = false;
-    this.#advancedAt = this.#movedAt = performance.now();
+    this.#advancedAt = this.#returnedAt = this.#movedAt = performance.now();
     const sink: EngineSink = {
       anchors: (anchors) => this.clock.update(anchors),
       cue: (revision) => void this.scheduler.merge(revision),
@@ -164,7 +169,9 @@ export class Session {
   }
 
   #advanced(): void {
-    this.#advancedAt = performance.now();
+    const now = performance.now();
+    if (now - this.#advancedAt > SILENCE_MS) this.#returnedAt = now;
+    this.#advancedAt = now;
     if (this.#missing) {
       this.#missing = false;
       this.#tell();
@@ -246,23 +253,24 @@ export class Session {
   /** Steps that bring a stuck picture back, mildest first; `stuck` in ms. */
   #recover(engine: Engine, stuck: number, now: number): void {
     const { video } = this;
-    if (stuck < HOLE_MS || video.seeking) return;
+    if (stuck < HOLE_MS || (video.seeking && stuck < RESYNC_MS)) return;
     const next = nextBuffered(video);
     if (next !== null) {
       video.currentTime = next;
       return;
     }
     const fresh = now - this.#advancedAt < FRESH_MS;
-    const live = engine.livePosition;
-    if (stuck >= RESYNC_MS && fresh && live !== null && now - this.#resyncAt > RESYNC_AGAIN_MS) {
-      if (live > video.currentTime + 1) {
+    const back = now - this.#returnedAt;
+    if (stuck >= RESYNC_MS && fresh && back >= RETURN_MS && now - this.#resyncAt > RESYNC_AGAIN_MS) {
+      const target = engine.resumePosition;
+      if (target !== null && Math.abs(target - video.currentTime) > 0.2) {
         this.#resyncAt = now;
-        video.currentTime = live;
+        video.currentTime = target;
         return;
       }
     }
     const silent = now - this.#advancedAt > SILENT_ORIGIN_MS && this.#server !== "reconnecting";
-    if (silent || (stuck >= REBUILD_MS && fresh && this.#everPlayed)) {
+    if (silent || (Math.min(stuck, back) >= REBUILD_MS && fresh && this.#everPlayed)) {
       engine.destroy();
       this.#engine = null;
       this.#later();
