@@ -6,7 +6,7 @@ This module is the reference: `vitrina serve` accepts exactly these keys, from a
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  # pydantic resolves it at run time
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -15,13 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 class Section(BaseModel):
     """A configuration section: unknown keys are errors, values are fixed once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class HttpSettings(Section):
     """Where viewers, producers and monitoring connect."""
 
     host: str = "0.0.0.0"  # noqa: S104  # a server's default; `demo` binds to loopback
+    """Address to listen on; `demo` uses loopback."""
     port: int = Field(8080, ge=0, le=65535)
     """0 picks a free port and logs it."""
     public_url: str | None = None
@@ -34,17 +35,27 @@ class RtmpSettings(Section):
     """The RTMP listener."""
 
     enabled: bool = True
+    """False: no RTMP listener."""
     host: str = "0.0.0.0"  # noqa: S104
+    """Address to listen on; `demo` uses loopback."""
     port: int = Field(1935, ge=0, le=65535)
+    """0 picks a free port and logs it."""
     handshake_timeout_s: float = Field(5.0, gt=0, le=60)
+    """From the first byte to the end of the handshake."""
     idle_timeout_s: float = Field(20.0, gt=0, le=600)
+    """A connection that sends nothing for this long is closed."""
     ping_interval_s: float = Field(10.0, gt=0, le=300)
+    """Between pings to an encoder."""
     max_message_bytes: int = Field(16 * 2**20, ge=65536, le=64 * 2**20)
+    """Longest RTMP message, so the largest key frame."""
     max_partial_bytes: int = Field(24 * 2**20, ge=65536)
     """Sum of unfinished messages of one connection."""
     max_chunk_streams: int = Field(64, ge=8, le=65536)
+    """Chunk streams that one connection may use."""
     max_connections: int = Field(256, ge=1)
+    """Encoders at once."""
     max_connections_per_address: int = Field(64, ge=1)
+    """Encoders at once from one address."""
 
 
 class WhipSettings(Section):
@@ -72,6 +83,7 @@ class RungSettings(Section):
     height: int = Field(ge=144, le=2160)
     """Lines of a landscape picture; the short side of a portrait one."""
     bitrate_kbps: int = Field(ge=100, le=50000)
+    """Average and peak of the video, thousands of bits a second."""
 
 
 class LadderSettings(Section):
@@ -86,21 +98,28 @@ class LadderSettings(Section):
         RungSettings(height=480, bitrate_kbps=1200),
         RungSettings(height=360, bitrate_kbps=700),
     )
+    """Re-encoded rungs, largest first; none is ever above the source."""
     audio_kbps: int = Field(128, ge=32, le=512)
+    """Of audio that is encoded again; AAC is passed through."""
     encoder: str = "libx264"
     """FFmpeg encoder name, e.g. `h264_nvenc`."""
     preset: str = "veryfast"
+    """x264 preset up to 720 lines."""
     preset_source: str = "superfast"
     """Preset of a re-encoded picture above 720 lines."""
     max_frame_rate: int = Field(60, ge=10, le=120)
+    """Frame rate of a rung; a faster source is thinned out."""
     nice: int = Field(5, ge=0, le=19)
+    """Priority of the workers below the server, as in nice(1)."""
 
 
 class StreamSettings(Section):
     """A stream that exists by configuration; more come by API or `vitrina streams add`."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Playback name; never the key."""
     key: SecretStr | None = None
+    """Stream key; without one a key is in the database or does not exist."""
 
 
 class StreamsSettings(Section):
@@ -109,13 +128,16 @@ class StreamsSettings(Section):
     grace_s: float = Field(30.0, ge=0, le=600)
     """How long a stream waits for its encoder before it ends."""
     list: tuple[StreamSettings, ...] = ()
+    """Streams that always exist."""
 
 
 class AuthSettings(Section):
     """API tokens beside those in the database."""
 
     admin_token: SecretStr | None = None
+    """A token that may do everything."""
     producer_token: SecretStr | None = None
+    """A token that may fire cues on every stream."""
 
 
 class StorageSettings(Section):
@@ -136,34 +158,46 @@ class CuesSettings(Section):
     """Limits of the cue log."""
 
     max_live: int = Field(20, ge=1, le=200)
+    """Live and scheduled cues of a stream at once."""
     writes_per_second: float = Field(5.0, gt=0)
     """Sustained cue writes per stream; a burst of four times this is allowed."""
     max_ahead_s: float = Field(86400.0, gt=0)
+    """How far ahead a cue may be scheduled."""
 
 
 class LogSettings(Section):
     """Logging to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is written."""
     format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: lines for people on a terminal, else JSON."""
 
 
 class TelemetrySettings(Section):
     """The metrics endpoint."""
 
     enabled: bool = True
+    """False: no `/metrics`."""
 
 
 class LimitsSettings(Section):
     """Bounds on what an encoder or a viewer may cost."""
 
     max_width: int = Field(4096, ge=320, le=16384)
+    """Widest picture an encoder may send."""
     max_height: int = Field(4096, ge=240, le=16384)
+    """Tallest picture an encoder may send."""
     max_pixels: int = Field(4096 * 2304, ge=76800)
+    """Largest picture an encoder may send, width times height."""
     max_frame_rate: int = Field(120, ge=10)
+    """Pictures a second an encoder may send."""
     max_streams: int = Field(64, ge=1)
+    """Streams that may exist."""
     max_http_connections: int = Field(10000, ge=10)
+    """HTTP connections at once."""
     max_body_bytes: int = Field(256 * 1024, ge=1024)
+    """Longest body of an API request."""
     max_waiters: int = Field(20000, ge=10)
     """Blocking requests held at once, over all streams."""
     max_event_streams: int = Field(5000, ge=1)
