@@ -143,6 +143,13 @@ class Publisher:
         )
         self._window.open(segment)
 
+    def move_start(self, start: int, shift: int) -> None:
+        """See `SegmentSink`."""
+        segment = self._window.last
+        assert segment is not None
+        segment.start = segment.end = start
+        segment.shift = shift
+
     def add_part(self, packets: Sequence[Packet], start: int, end: int, shift: int) -> None:
         """See `SegmentSink`."""
         segment = self._begin_part(shift)

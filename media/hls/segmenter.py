@@ -7,6 +7,7 @@ jitter. It runs on DTS; presentation times are `shift` later (the reorder delay 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from media.hls.pacing import Pacer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 TOLERANCE = TICKS_PER_SECOND // 100
 """Timestamps this close are the same moment: encoders round to milliseconds."""
 _SHORTEST = TICKS_PER_SECOND // 1000
+_MAX_HELD = 512
+"""Packets that wait for a boundary to be decided: over 10 s of sound."""
 
 
 class SegmentSink(Protocol):
@@ -28,6 +31,9 @@ class SegmentSink(Protocol):
 
     def open_segment(self, boundary: Boundary, start: int, shift: int) -> None:
         """A segment begins; the one before was closed."""
+
+    def move_start(self, start: int, shift: int) -> None:
+        """The open segment, still empty, begins at `start` because `shift` changed."""
 
     def add_part(self, packets: Sequence[Packet], start: int, end: int, shift: int) -> None:
         """The open segment got a part; the last packet lasts until `end`."""
@@ -72,6 +78,7 @@ class Segmenter:
         self._edge = 0
         self._shift = 0
         self._units: list[Packet] = []
+        self._held: deque[Packet] = deque()
         self._last_dts: int | None = None
         self._nominal = 0
         self._needs_key = self._video
@@ -100,18 +107,44 @@ class Segmenter:
         self._pacer.set_format(fmt)
 
     def push(self, packet: Packet) -> None:
-        """Add an access unit; `dts` grows from call to call."""
+        """Add an access unit; `dts` grows from call to call.
+
+        One that would make the segment too long while the next boundary is undecided (sound,
+        when pictures are late) is held; beyond `_MAX_HELD` the oldest is dropped and counted.
+        """
+        self._held.append(packet)
+        if len(self._held) > _MAX_HELD:
+            self._held.popleft()
+            self.dropped += 1
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._held and not self._must_wait(self._held[0]):
+            self._take(self._held.popleft())
+
+    def _must_wait(self, packet: Packet) -> bool:
+        if self._boundary is None or self._grid.after(self._boundary.msn) is not None:
+            return False
+        return self._too_long(packet, self._nominal)
+
+    def _too_long(self, packet: Packet, nominal: int) -> bool:
+        # The declared edge may be ahead of the source: a frame was shorter than foreseen.
+        end = max(packet.dts + min(nominal, self._target), self._edge + 2 * _SHORTEST)
+        return end - self._segment_start >= self._limit
+
+    def _take(self, packet: Packet) -> None:
         if self._unwanted(packet):
             self.dropped += 1
             return
         nominal = self._pacer.see(packet)
         if self._boundary is None:
-            self._open(self._grid.segment_at(packet.pts), packet.dts)
+            self._shift = packet.pts - packet.dts
             self._edge = packet.dts
+            self._open(self._grid.segment_at(packet.pts), packet.dts)
         else:
             self._make_room(packet, nominal)
-        if self._segment_empty and not self._units and packet.key:
-            self._shift = packet.pts - packet.dts
+            if self._segment_empty and not self._units and packet.key:
+                self._set_shift(packet.pts - packet.dts)
         self._needs_key = False
         self._gapped = False
         self._units.append(packet)
@@ -122,6 +155,7 @@ class Segmenter:
 
     def flush(self) -> None:
         """Publish the open part as it is: its successor is late."""
+        self._drain()
         if self._units:
             self._close_part(self._predicted_end())
 
@@ -142,6 +176,8 @@ class Segmenter:
     def end(self) -> None:
         """Close what is open."""
         self.flush()
+        self.dropped += len(self._held)
+        self._held.clear()
         if self._boundary is not None and not self._segment_empty:
             self._sink.close_segment(self._edge)
             self._segment_empty = True
@@ -166,7 +202,7 @@ class Segmenter:
             except LookupError:
                 return True
             return False
-        if self._gapped and packet.dts < self._edge - TOLERANCE:
+        if self._gapped and self._declared(packet) < self._edge - TOLERANCE:
             return True
         if self._video and not packet.key:
             following = self._grid.after(self._boundary.msn)
@@ -179,17 +215,34 @@ class Segmenter:
     def _make_room(self, packet: Packet, nominal: int) -> None:
         """Close what has to end before `packet` and open what it starts."""
         boundary = self._segment_for(packet, nominal)
-        end = packet.dts + min(nominal, self._target)
+        starts = boundary is not None or self._gapped
+        at = self._declared(packet) if starts else packet.dts
+        end = at + min(nominal, self._target)
         crosses = end - self._edge > self._target
         if self._units and (boundary is not None or crosses):
-            self._close_part(packet.dts)
+            self._close_part(at)
             crosses = end - self._edge > self._target
-        if not self._units and packet.dts - self._edge > TOLERANCE and (self._gapped or crosses):
-            self._list_gap(packet.dts)
+        if not self._units and at - self._edge > TOLERANCE and (self._gapped or crosses):
+            self._list_gap(at)
         if boundary is not None:
             self._roll_to(boundary)
             if self._video:
                 self._follows_grid = packet.key and abs(packet.pts - boundary.start) <= TOLERANCE
+
+    def _declared(self, packet: Packet) -> int:
+        """Where `packet` lies on the declared timeline, if it resumes or starts a segment.
+
+        A new run may reorder differently: what has to join up is presentation time.
+        """
+        return packet.pts - self._shift if packet.key else packet.dts
+
+    def _set_shift(self, shift: int) -> None:
+        """Change the reorder delay with presentation time going on unbroken."""
+        change, self._shift = shift - self._shift, shift
+        if change:
+            self._edge -= change
+            self._segment_start = self._edge
+            self._sink.move_start(self._edge, shift)
 
     def _segment_for(self, packet: Packet, nominal: int) -> Boundary | None:
         """Return the boundary at which `packet` starts a segment, None within the open one."""
@@ -197,9 +250,7 @@ class Segmenter:
         following = self._grid.after(self._boundary.msn)
         if following is None:
             return None
-        # The declared edge may be ahead of the source: a frame was shorter than foreseen.
-        end = max(packet.dts + min(nominal, self._target), self._edge + 2 * _SHORTEST)
-        overlong = end - self._segment_start >= self._limit
+        overlong = self._too_long(packet, nominal)
         if packet.pts < following.start:
             return following if overlong else None
         if packet.key or overlong:
