@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.rtmp.chunks import ChunkLimits, ChunkReader, ChunkWriter, Message
@@ -239,7 +239,6 @@ def test_any_chunk_size_and_any_split_give_the_same_messages(
 
 
 @given(st.lists(st.binary(max_size=400), max_size=8))
-@settings(max_examples=300)
 def test_garbage_raises_only_the_typed_error(parts: list[bytes]) -> None:
     tight = ChunkLimits(max_message_bytes=500, max_partial_bytes=600, max_chunk_streams=8)
     with only(Fault.CHUNK, Fault.TOO_BIG, Fault.MESSAGE):
