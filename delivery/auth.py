@@ -19,7 +19,7 @@ def bearer(authorization: str | None) -> str:
         raise _challenge("Send a token: Authorization: Bearer TOKEN.")
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
-    if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
+    if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN or not token.isascii():
         raise _challenge("The Authorization header must be: Bearer TOKEN.")
     return token
 

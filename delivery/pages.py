@@ -132,7 +132,7 @@ class Pages:
             head = f'<script type="module" src="/static/{PLAYER}"></script>'
             if "watch.css" in self._files:
                 head += '<link rel="stylesheet" href="/static/watch.css">'
-            body = f'<vitrina-player src="{escape(source)}" controls autoplay></vitrina-player>'
+            body = f'<vitrina-player src="{escape(source)}" autoplay></vitrina-player>'
         else:
             head = ""
             body = _FALLBACK.format(source=escape(source))

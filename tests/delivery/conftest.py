@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,6 +84,7 @@ class FakeStream:
             metadata=NoMetadata(),
             run_id="r1",
             meter=NoMeter(),
+            now_ns=time.monotonic_ns,
         )
         self.audio.set_format(
             TrackFormat(

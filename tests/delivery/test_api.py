@@ -60,7 +60,9 @@ async def test_the_token_matrix_of_every_guarded_route(site):
     assert seen >= 18
 
 
-@pytest.mark.parametrize("value", ["", "Basic YTpi", "Bearer", "Bearer ", "Bearer " + "x" * 600])
+@pytest.mark.parametrize(
+    "value", ["", "Basic YTpi", "Bearer", "Bearer ", "Bearer " + "x" * 600, "Bearer \u00e9"]
+)
 async def test_malformed_authorization(site, value):
     async with site.get("/api/v1/streams", headers={"Authorization": value}) as response:
         assert response.status == 401
