@@ -9,6 +9,7 @@ from media.model import TICKS_PER_SECOND
 
 DEFAULT_RATE = Fraction(30)
 """Taken where the bitstream says nothing and no two pictures are known."""
+USUAL_RATES = (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)
 LONGEST_DURATION = 2 * TICKS_PER_SECOND
 
 
@@ -92,6 +93,17 @@ class Durations:
             self._duration = pts - self._last
         self._last = pts
         return self._duration
+
+
+def measured_rate(interval: int, highest: int) -> Fraction:
+    """Frame rate from the distance of two pictures, snapped to a usual one within 8 %."""
+    if interval <= 0:
+        return nominal_rate((0, 1), highest)
+    rate = TICKS_PER_SECOND / interval
+    usual = min(USUAL_RATES, key=lambda known: abs(known - rate))
+    if abs(usual - rate) <= 0.08 * usual:
+        return min(Fraction(usual), Fraction(highest))
+    return nominal_rate((TICKS_PER_SECOND, interval), highest)
 
 
 def nominal_rate(frame_rate: tuple[int, int], highest: int) -> Fraction:

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from media.transcode.cadence import BoundaryMarks, FrameRateCap, nominal_rate
+from media.transcode.cadence import BoundaryMarks, FrameRateCap, measured_rate, nominal_rate
 from media.transcode.libav import TIME_BASE, DecodeFailed, VideoDecoder
 from media.transcode.messages import Boundary, Coded, Configure, Finish, Opened, Relief, Source
 from media.transcode.plan import AUDIO
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from media.transcode.messages import FromWorker
     from media.transcode.sound import AudioUnit
 
-CATCH_UP_NS = 8_000_000_000
+CATCH_UP_NS = 5_000_000_000
 """After this a restarted worker drops pictures rather than to stay behind."""
 MAX_AGE_NS = 2_000_000_000
 """A decoder this far behind skips to the next key frame."""
@@ -53,6 +53,8 @@ class VideoThread:
         self._configured: Configure | None = None
         self._decoder: VideoDecoder | None = None
         self._need_key = True
+        self._rate_unknown = False
+        self._first: Picture | None = None
         self._thread = threading.Thread(target=self._run, name="decode-video", daemon=True)
 
     def start(self) -> None:
@@ -89,6 +91,7 @@ class VideoThread:
                 self._configure(item)
             case Finish():
                 self._drain_decoder()
+                self._release_first()
                 self._retire(self.rungs)
                 return False
         return True
@@ -102,8 +105,10 @@ class VideoThread:
         before, self._configured = self._configured, item
         if before is None or before.video != item.video:
             self._drain_decoder()
+            self._release_first()
             self._decoder = None
             self._need_key = True
+            self._rate_unknown = item.video is not None and item.video.frame_rate[0] <= 0
         rate = item.plan.rungs[0].max_frame_rate if item.plan.rungs else 60
         self._cap = FrameRateCap(rate)
         self._rebuild(item)
@@ -184,7 +189,25 @@ class VideoThread:
             wait=self.catching_up,
             queued_ns=time.monotonic_ns(),
         )
-        self.rungs[0].queue.put(picture)
+        if not self._rate_unknown:
+            self.rungs[0].queue.put(picture)
+        elif self._first is None:
+            # Rate control needs the frame rate, and only the second picture tells it.
+            self._first = picture
+        else:
+            self._set_rate(picture.pts - self._first.pts)
+            self._release_first()
+            self.rungs[0].queue.put(picture)
+
+    def _set_rate(self, interval: int) -> None:
+        for thread in self.rungs:
+            thread.frame_rate = measured_rate(interval, thread.rung.max_frame_rate)
+
+    def _release_first(self) -> None:
+        self._rate_unknown = False
+        first, self._first = self._first, None
+        if first is not None and self.rungs:
+            self.rungs[0].queue.put(first)
 
     def _drain_decoder(self) -> None:
         if self._decoder is not None:

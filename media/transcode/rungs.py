@@ -30,7 +30,8 @@ class RungThread:
     """Owns one rung's scaler and encoder.
 
     Hand-offs: pictures come by `queue`, go to `below.queue` scaled; `send` takes coded units.
-    `relief` and `below` are replaced by the decoder and reader threads (one reference each).
+    `relief`, `below` and `frame_rate` (before the first picture) are set by other threads, one
+    reference each.
     Ends when the queue is closed and empty; `join` it then.
     """
 
@@ -46,7 +47,7 @@ class RungThread:
         self.queue = PictureQueue()
         self.below: RungThread | None = None
         self.relief = Relief()
-        self._frame_rate = frame_rate
+        self.frame_rate = frame_rate
         self._send = send
         self._failed = failed
         self._scaler = Scaler(rung.width, rung.height)
@@ -135,9 +136,7 @@ class RungThread:
             if (encoder.colour, encoder.preset) == (colour, preset):
                 return
             self._emit(encoder.flush())
-        self._encoder = VideoEncoder(
-            rung, preset=preset, frame_rate=self._frame_rate, colour=colour
-        )
+        self._encoder = VideoEncoder(rung, preset=preset, frame_rate=self.frame_rate, colour=colour)
         self._announce(self._encoder.extradata)
 
     def _announce(self, extradata: bytes) -> None:

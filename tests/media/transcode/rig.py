@@ -71,6 +71,8 @@ async def feed_in_step(
         while pending and pending[0] <= packet.pts:
             transcoder.boundary(pending.pop(0))
         transcoder.push(packet)
+        if packet is clip.packets[0]:
+            continue  # where no frame rate is announced, the second picture releases the first
         await recorder.until(
             lambda: all(
                 recorder.packets[rung] and recorder.packets[rung][-1].pts >= packet.pts  # noqa: B023

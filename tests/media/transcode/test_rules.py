@@ -8,7 +8,14 @@ import pytest
 
 from config.settings import LadderSettings
 from media.model import Codec, Packet, TrackFormat
-from media.transcode.cadence import BoundaryMarks, Durations, FrameRateCap, Halver, nominal_rate
+from media.transcode.cadence import (
+    BoundaryMarks,
+    Durations,
+    FrameRateCap,
+    Halver,
+    measured_rate,
+    nominal_rate,
+)
 from media.transcode.messages import Boundary, Relief, Report, RungReport
 from media.transcode.plan import Plan, plan_ladder
 from media.transcode.pressure import DOWN_AFTER_S, Load, PressureRule, load_of, reliefs
@@ -202,6 +209,13 @@ def test_durations_follow_the_pictures() -> None:
 )
 def test_nominal_rate(told: tuple[int, int], rate: Fraction) -> None:
     assert nominal_rate(told, 60) == rate
+
+
+@pytest.mark.parametrize(
+    ("interval", "rate"), [(1500, 60), (1440, 60), (3003, 30), (3600, 25), (750, 60), (0, 30)]
+)
+def test_measured_rate(interval: int, rate: int) -> None:
+    assert measured_rate(interval, 60) == rate
 
 
 def picture(n: int, *, key: bool, size: int = 10) -> Packet:

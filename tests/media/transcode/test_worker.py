@@ -12,8 +12,9 @@ import pytest
 
 from config.settings import LimitsSettings
 from media.model import Codec
+from media.transcode.messages import Relief
 from tests.media.transcode.clips import Clip, Recorder, audio_clip, decode, read_number, video_clip
-from tests.media.transcode.rig import feed, feed_in_step, plan, running
+from tests.media.transcode.rig import LADDER, feed, feed_in_step, plan, running
 
 pytestmark = pytest.mark.component
 
@@ -77,6 +78,49 @@ async def test_variable_frame_rate_keeps_every_time() -> None:
     for packets in recorder.packets.values():
         assert [p.pts for p in packets] == times
         assert [p.dts for p in packets] == times
+
+
+async def test_an_unannounced_frame_rate_is_measured() -> None:
+    clip = video_clip(Codec.VP9, frames=30, rate=50, gop=15)
+    assert clip.format.frame_rate is None
+    recorder = await transcode(clip)
+    for rung, packets in recorder.packets.items():
+        assert [p.pts for p in packets] == [p.pts for p in clip.packets]
+        assert recorder.formats[rung][0].frame_rate == 50
+
+
+async def test_relief_is_taken_and_given_back_at_boundaries() -> None:
+    clip = video_clip(frames=120, gop=20)
+    relief = [Relief(faster=True, paused=("180p",), halved=("144p",)), Relief()]
+    settings = LADDER.model_copy(update={"preset": "veryfast"})
+    parts = [replace(clip, packets=clip.packets[n : n + 40]) for n in (0, 40, 80)]
+    async with running(settings) as (transcoder, recorder, _meter):
+        ladder = plan(clip.format, settings=settings)
+        assert [rung.name for rung in ladder.rungs] == ["180p", "144p"]
+        transcoder.configure(ladder, video=clip.format, audio=None)
+        await feed_in_step(transcoder, recorder, parts[0], clip.keys[:2], {"180p", "144p"})
+        assert transcoder._link is not None
+        transcoder._link.send(relief[0])
+        await recorder.until(lambda: transcoder._link is not None)
+        for packet in parts[1].packets:
+            if packet.key:
+                transcoder.boundary(packet.pts)
+            transcoder.push(packet)
+            if (packet.pts - 90_000) // 3000 % 2 == 0:
+                await recorder.until(
+                    lambda: recorder.packets["144p"][-1].pts >= packet.pts  # noqa: B023
+                )
+        transcoder._link.send(relief[1])
+        await feed_in_step(transcoder, recorder, parts[2], clip.keys[4:], {"180p", "144p"})
+    top, low = recorder.packets["180p"], recorder.packets["144p"]
+    index = [(p.pts - 90_000) // 3000 for p in top]
+    assert index == [*range(40), *range(80, 120)]
+    # Picture 79 may meet the relief that was just taken back: that needs no boundary.
+    halved = [n for p in low if (n := (p.pts - 90_000) // 3000) != 79]
+    assert halved == [*range(40), *range(40, 80, 2), *range(80, 120)]
+    for packets in (top, low):
+        assert all(p.key == ((p.pts - 90_000) % 60_000 == 0) for p in packets)
+        assert decode(recorder.formats["144p" if packets is low else "180p"][0], packets)
 
 
 async def test_120_pictures_a_second_become_60() -> None:
@@ -182,6 +226,7 @@ async def test_format_change_keeps_encoders_of_unchanged_rungs() -> None:
     [
         (Codec.OPUS, 48_000, "stereo", 2),
         (Codec.OPUS, 48_000, "mono", 1),
+        (Codec.OPUS, 48_000, "5.1", 2),
         (Codec.MP3, 44_100, "stereo", 2),
         (Codec.MP3, 32_000, "mono", 1),
     ],
