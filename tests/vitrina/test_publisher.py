@@ -31,6 +31,7 @@ class Recorder:
     """A `PublishGate` and `Publication` that keeps what it gets."""
 
     stream = "demo"
+    lead_s = 0.0
 
     def __init__(self) -> None:
         self.formats: dict[Kind, TrackFormat] = {}
