@@ -143,8 +143,9 @@ class Show:
         self._passthrough = ladder.passthrough
         self._reset_decoders = False
         self._formats: dict[Kind, TrackFormat] = {}
-        self._names: dict[str, str] = {}
-        """Renditions that a worker's rung feeds, where their names differ."""
+        self._substitute: str | None = None
+        """Rung that feeds `source` too, because the encoder's own pictures cannot be used."""
+        self._rung_formats: dict[str, TrackFormat] = {}
         self._run: _Run | None = None
         self._cuts_without_key = 0
         self._ready_at: int | None = None
@@ -358,19 +359,26 @@ class Show:
     def _replan(self, video: TrackFormat | None, audio: TrackFormat | None) -> set[str]:
         """Tell the worker what to make of the source; return the renditions it feeds."""
         plan = plan_ladder(video, audio, self._ladder, reencode_source=not self._passthrough)
-        self._names = {}
+        self._substitute = None
         if not self._passthrough and plan.rungs and self.lineup.get(SOURCE) is not None:
             # Viewers on `source` stay there: the top rung takes its place in this show.
-            self._names[plan.rungs[0].name] = SOURCE
-        rungs = {self._names.get(r.name, r.name) for r in plan.rungs}
+            self._substitute = plan.rungs[0].name
+        rungs = {rung.name for rung in plan.rungs}
+        if self._substitute is not None and self.lineup.get(self._substitute) is None:
+            rungs.remove(self._substitute)
         for name in rungs:
             self.lineup.open(name, Kind.VIDEO)
+        if self._substitute is not None:
+            rungs.add(SOURCE)
         if plan.audio is not None:
             self.lineup.open(AUDIO, Kind.AUDIO)
-        if self._plan is None and not rungs and plan.audio is None:
+        if self._plan is None and plan.empty:
             return set()
         self.lineup.hold(rungs)
         self._plan = plan
+        if self._substitute in self._rung_formats:
+            # Its encoder runs already and will not announce itself again.
+            self.rung_format(self._substitute, self._rung_formats[self._substitute])
         self._encoders.configure(plan, video=video, audio=audio)
         if self.grid.last is not None:
             self._encoders.boundary(self.grid.last.start)
@@ -382,24 +390,31 @@ class Show:
         """Take the parameters of a rung; its next packet is an IDR on a boundary."""
         if self.ended or self._plan is None:
             return
+        self._rung_formats[rung] = track_format
         bits = {r.name: r.maxrate for r in self._plan.rungs}
         if self._plan.audio is not None:
             bits[AUDIO] = self._plan.audio.bitrate
-        name = self._names.get(rung, rung)
-        self.lineup.set_format(name, track_format, declared_bps=bits.get(rung, 0))
+        for name in self._fed_by(rung):
+            self.lineup.set_format(name, track_format, declared_bps=bits.get(rung, 0))
 
     def rung_packet(self, rung: str, packet: Packet) -> None:
         """Take one access unit of a rung, on the show clock."""
         if not self.ended:
-            self.lineup.push(self._names.get(rung, rung), packet)
+            for name in self._fed_by(rung):
+                self.lineup.push(name, packet)
 
     def worker_lost(self, reason: str) -> None:
         """Note that the rungs pause; each starts again with an IDR on a later boundary."""
         log.warning("transcode worker lost", stream=self.stream, reason=reason)
+        self._rung_formats.clear()
         if self._plan is not None:
-            self.lineup.hold(self._names.get(r.name, r.name) for r in self._plan.rungs)
+            for rung in self._plan.rungs:
+                self.lineup.hold(self._fed_by(rung.name))
             if self._plan.audio is not None:
                 self.lineup.hold([AUDIO])
+
+    def _fed_by(self, rung: str) -> tuple[str, ...]:
+        return (rung, SOURCE) if rung == self._substitute else (rung,)
 
     # ── time passing ─────────────────────────────────────────────────────────────────────────
 

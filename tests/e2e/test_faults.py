@@ -43,7 +43,7 @@ def test_wrong_key_is_refused_and_counted(server: Server, push: Callable[..., Pu
     publisher = push(key="not-the-key")
     assert publisher.process.wait(20) != 0
     assert server.stream()["state"] == "idle"
-    assert server.metric("vitrina_ingest_rejected_connections_total", protocol="rtmp") == 1
+    assert server.metric("vitrina_ingest_rejected_total", protocol="rtmp") == 1
     assert "not-the-key" not in server.log
     assert "not-the-key" not in server.get("/metrics").text
 
@@ -147,7 +147,7 @@ def test_killed_worker_comes_back_and_harms_nobody(server: Server, push: Callabl
     wait_sequence(reader, 3, "360p")
     cue = server.cue({"type": "chapter", "at": "now", "duration": 60, "data": {"title": "One"}})
     (pid,) = worker_pids(server)
-    restarts = server.metric("vitrina_transcode_worker_restarts_total", stream=STREAM) or 0
+    restarts = server.metric("vitrina_worker_restarts_total", stream=STREAM) or 0
     os.kill(pid, signal.SIGKILL)
     back = sequence(reader, "source") + 2
     wait_for(lambda: not {pid} & set(worker_pids(server)) and worker_pids(server), 10, "a worker")
@@ -158,7 +158,7 @@ def test_killed_worker_comes_back_and_harms_nobody(server: Server, push: Callabl
     source = reader.text("source")
     assert "GAP" not in source
     assert cue["id"] in source
-    assert server.metric("vitrina_transcode_worker_restarts_total", stream=STREAM) == restarts + 1
+    assert server.metric("vitrina_worker_restarts_total", stream=STREAM) == restarts + 1
 
 
 def test_sigterm_ends_playlists_and_flushes_cues(

@@ -367,6 +367,22 @@ async def test_endless_gop_is_cut_and_then_reencoded(long_gop_clip: Clip, small_
     assert all(duration <= 2.5 for _, duration, _ in segments(text))
 
 
+async def test_a_running_rung_of_the_same_size_stands_in_for_the_source(small_clip: Clip):
+    big = Clip((256, 144), gop=1000)
+    stage = Stage(LadderSettings.model_validate({"rungs": [{"height": 144, "bitrate_kbps": 100}]}))
+    stage.begin(big.format, AAC)
+    stage.play(big, range(1))
+    assert stage.worker is not None
+    stage.worker.answer(small_clip, formats=True)
+    stage.play(big, range(1, 179), worker=small_clip)
+    source, rung = await stage.text("source"), await stage.text("144p")
+    assert stage.rendition("source").format == small_clip.format
+    assert len(set(re.findall(r'MAP:URI="([^"]+)"', source))) == 2
+    assert "GAP" not in rung
+    assert not segments(source)[-1][2]
+    assert "INDEPENDENT=YES" in source.split("#EXT-X-DISCONTINUITY\n")[1]
+
+
 async def test_end_ends_every_playlist(clip: Clip):
     stage = Stage()
     stage.begin(clip.format, AAC)
