@@ -44,7 +44,8 @@ export class CueFeed {
     try {
       const answer = await fetch(url, { signal: this.#abort.signal, credentials: "omit" });
       if (!answer.ok) return;
-      for (const revision of fromState(await answer.json())) this.sink.cue(revision);
+      const json: unknown = await answer.json();
+      for (const revision of fromState(json)) this.sink.cue(revision);
     } catch {
       // Offline, aborted, or no JSON: the playlist carries the same cues.
     }

@@ -33,6 +33,8 @@ export interface Engine {
   quality: number;
   /** Seconds from the live edge, null before playback. */
   readonly latency: number | null;
+  /** Seconds from the live edge that playback should keep; null where the engine minds it itself. */
+  readonly targetLatency: number | null;
   /** Media time where live playback belongs, null before the first playlist. */
   readonly livePosition: number | null;
   /** The first moment from there on that is listed with media (no gap); null when there is none. */

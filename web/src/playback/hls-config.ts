@@ -39,7 +39,8 @@ const withoutTextTracks = {
 export const hlsConfig: Partial<HlsConfig> = {
   lowLatencyMode: true,
   // liveSyncDuration stays unset: a value would override PART-HOLD-BACK.
-  maxLiveSyncPlaybackRate: 1.25,
+  // 1 is off: pace.ts sets the rate.
+  maxLiveSyncPlaybackRate: 1,
   // hls.js never takes a stall's extra second back; LatencyCushion does.
   liveSyncOnStallIncrease: 0,
   backBufferLength: 30,

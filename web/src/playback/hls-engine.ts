@@ -63,11 +63,12 @@ export class HlsEngine implements Engine {
 
   get levels(): Level[] {
     const levels = this.#hls?.levels ?? [];
-    return levels.map(({ height, bitrate, videoCodec }, index) => {
+    return levels.map(({ height, bitrate, videoCodec, uri }, index) => {
       const twin = levels.some((other, i) => i !== index && other.height === height);
-      const rate = `${(bitrate / 1e6).toFixed(1)} Mb/s`;
-      const size = height > 0 ? `${height}p` : videoCodec ? "" : "Audio";
-      return { index, height, bitrate, label: size && !twin ? size : `${size} ${rate}`.trim() };
+      const size = height > 0 ? `${height}p` : videoCodec ? `${(bitrate / 1e6).toFixed(1)} Mb/s` : "Audio";
+      // The passthrough rung often has the size of the first re-encoded one.
+      const source = twin && /\/source\/[^/]*$/.test(uri);
+      return { index, height, bitrate, label: source ? `${size} source` : size };
     });
   }
 
@@ -86,8 +87,14 @@ export class HlsEngine implements Engine {
   }
 
   get latency(): number | null {
-    const latency = this.#hls?.latency ?? 0;
-    return latency > 0 ? latency : null;
+    const details = this.#hls?.latestLevelDetails;
+    if (!details?.live || this.video.readyState === 0) return null;
+    // The list ages between reloads; hls.latency is the same sum, but only as of the last timeupdate.
+    return details.edge + details.age - this.video.currentTime;
+  }
+
+  get targetLatency(): number | null {
+    return this.#hls?.latestLevelDetails?.live && this.#holdBack > 0 ? this.#holdBack + this.#cushion : null;
   }
 
   get livePosition(): number | null {

@@ -14,6 +14,7 @@ export class NativeEngine implements Engine {
   readonly name = "native";
   readonly levels: readonly Level[] = [];
   readonly currentLevel = -1;
+  readonly targetLatency = null;
   quality = -1;
   #abort = new AbortController();
   #timer: ReturnType<typeof setInterval> | undefined;

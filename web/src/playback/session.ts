@@ -7,6 +7,7 @@ import { LatencyCushion } from "./cushion";
 import { type Engine, type EngineSink, type Failure, prefersNative } from "./engine";
 import { HlsEngine } from "./hls-engine";
 import { NativeEngine } from "./native-engine";
+import { DRIFT_S, paceOf } from "./pace";
 import { type Phase, type ServerState, phaseOf } from "./phase";
 import { StallMeter } from "./stalls";
 
@@ -34,6 +35,7 @@ const SILENCE_MS = 2000;
 const SEEK_SYNC_MS = 300;
 /** Longer waits are outages; staying further behind would not have helped. */
 const OWN_NETWORK_MS = 3000;
+const LONG_WAIT_MS = 1500;
 
 export class Session {
   readonly scheduler = new CueScheduler();
@@ -219,6 +221,8 @@ export class Session {
     const wait = this.#meter.current(now);
     if (wait >= 100 && wait < OWN_NETWORK_MS && this.#server !== "reconnecting") this.#cushion.stalled(now);
     this.#meter.resumed(now, !this.#everPlayed);
+    // A wait leaves the viewer behind without having chosen to be.
+    if (wait >= LONG_WAIT_MS && (this.#late() ?? 0) > DRIFT_S) this.goLive();
     this.#movedAt = now;
     this.#everPlayed = true;
     this.#playedOut = false;
@@ -244,10 +248,27 @@ export class Session {
       if (this.#meter.current(now) === 0) this.#movedAt = now;
     }
     engine?.cushion(this.#cushion.tick(now));
+    this.#pace();
     const due = engine !== null && !video.paused && !this.#playedOut;
     if (due) this.#recover(engine, now - this.#movedAt, now);
     if (!due) this.#movedAt = now;
     this.#tell();
+  }
+
+  /** Seconds later than it should be; null where that means nothing. */
+  #late(): number | null {
+    const { latency, targetLatency } = this.#engine ?? { latency: null, targetLatency: null };
+    return latency === null || targetLatency === null ? null : latency - targetLatency;
+  }
+
+  #pace(): void {
+    const { video } = this;
+    const late = this.#late();
+    if (late === null || video.paused || video.seeking) return;
+    const silent = performance.now() - this.#advancedAt > SILENCE_MS; // nothing to catch up with
+    const forward = silent ? 0 : forwardBuffer(video);
+    const rate = paceOf({ late, forward, rate: video.playbackRate });
+    if (rate !== video.playbackRate) video.playbackRate = rate;
   }
 
   /** Steps that bring a stuck picture back, mildest first; `stuck` in ms. */
@@ -304,4 +325,14 @@ function nextBuffered(video: HTMLVideoElement): number | null {
     if (start > currentTime && end - start > 0.3) return start + 0.02;
   }
   return null;
+}
+
+/** Seconds buffered from the playhead on without a hole. */
+function forwardBuffer({ buffered, currentTime }: HTMLVideoElement): number {
+  for (let i = 0; i < buffered.length; i += 1) {
+    if (buffered.start(i) <= currentTime + 0.05 && buffered.end(i) > currentTime) {
+      return buffered.end(i) - currentTime;
+    }
+  }
+  return 0;
 }
