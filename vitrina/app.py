@@ -118,7 +118,9 @@ class _Server:
         for stream in settings.streams.list:
             self._registry.add(stream.name)
         gate = Gate(settings=settings, store=store, registry=self._registry)
-        self._admin = Admin(settings=settings, store=store, registry=self._registry)
+        self._admin = Admin(
+            settings=settings, store=store, registry=self._registry, cues=self._cues
+        )
         self._rtmp = (
             RtmpServer(settings=settings.rtmp, gate=gate, meter=telemetry)
             if settings.rtmp.enabled

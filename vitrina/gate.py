@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from media.registry import Registry
     from media.stream import Publication
+    from overlay.service import CueService
     from storage.streams import StreamStore
 
 
@@ -47,8 +48,11 @@ class Gate:
 class Admin:
     """Implements `delivery.seams.StreamAdmin`."""
 
-    def __init__(self, *, settings: Settings, store: StreamStore, registry: Registry) -> None:
+    def __init__(
+        self, *, settings: Settings, store: StreamStore, registry: Registry, cues: CueService
+    ) -> None:
         self._configured = {s.name for s in settings.streams.list}
+        self._cues = cues
         self._limit = settings.limits.max_streams
         self._store = store
         self._registry = registry
@@ -69,7 +73,7 @@ class Admin:
         """Unmake a stream; its show ends."""
         self._refuse_configured(name, "remove it there")
         await self._store.remove(name)
-        self._registry.remove(name)
+        await self._drop(name)
 
     async def refresh(self) -> None:
         """Follow what other processes (`vitrina streams`) changed in the database."""
@@ -78,7 +82,11 @@ class Admin:
         for name in wanted - known:
             self._registry.add(name)
         for name in known - wanted:
-            self._registry.remove(name)
+            await self._drop(name)
+
+    async def _drop(self, name: str) -> None:
+        self._registry.remove(name)
+        await self._cues.forget(name)
 
     async def rotate_key(self, name: str) -> str:
         """Return a new key; the old one is void for the next publisher."""

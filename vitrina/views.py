@@ -82,7 +82,7 @@ class View:
         cached = self._multivariant
         if cached and cached[0] is show and cached[1] == len(listed) and now < cached[2] + CACHE_S:
             return cached[3]
-        chapters = f"/api/v1/streams/{self.name}/chapters.json"
+        chapters = f"/live/{self.name}/chapters.json"
         body = render_multivariant([_info(r, show) for r in listed], chapters_uri=chapters)
         self._multivariant = (show, len(listed), now, body)
         return body
