@@ -51,6 +51,9 @@ LONG_GOP_CUTS = 2
 class Encoders(Protocol):
     """The transcode worker of a show, as `media.transcode.process.Transcoder` provides it."""
 
+    speeds: dict[str, float]
+    """By rung: seconds of media that its encoder makes in a second of work."""
+
     async def run(self) -> None:
         """Supervise the worker until `stop`."""
 
@@ -466,6 +469,11 @@ class Show:
     def bitrates(self) -> dict[Kind, int]:
         """Return the encoder's bits per second by kind, measured over the last second."""
         return dict(self._run.bitrates) if self._run is not None else {}
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Seconds of media that each rung's encoder makes in a second of work."""
+        return self._encoders.speeds
 
     @property
     def frame_rate(self) -> float | None:

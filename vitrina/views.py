@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from delivery.seams import NotLive
@@ -103,11 +104,21 @@ class View:
             "bitrate_bps": sum(bitrates.values()),
             "tracks": [_track(f, bitrates) for f in show.formats()] if show else [],
             "findings": [
-                {"code": f.code, "severity": f.severity.value, "text": f.text, "since": f.since_ms}
+                {
+                    "code": f.code,
+                    "severity": f.severity.value,
+                    "text": f.text,
+                    "since": _time(f.since_ms),
+                }
                 for f in (show.findings.open() if show else [])
             ],
-            "renditions": [_rendition(r) for r in show.lineup.listed()] if show else [],
+            "renditions": [_rendition(r, show) for r in show.lineup.listed()] if show else [],
         }
+
+
+def _time(utc_ms: int) -> str:
+    moment = datetime.fromtimestamp(utc_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _info(rendition: Rendition, show: Show) -> RenditionInfo:
@@ -139,7 +150,7 @@ def _track(track_format: TrackFormat, bitrates: Mapping[Kind, int]) -> dict[str,
     return entry
 
 
-def _rendition(rendition: Rendition) -> dict[str, object]:
+def _rendition(rendition: Rendition, show: Show) -> dict[str, object]:
     peak, average = rendition.bandwidth()
     track_format = rendition.format
     assert track_format is not None
@@ -150,4 +161,5 @@ def _rendition(rendition: Rendition) -> dict[str, object]:
         "height": track_format.height,
         "peak_bps": peak,
         "average_bps": average,
+        "speed": show.speeds.get(rendition.name),
     }

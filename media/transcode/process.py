@@ -99,6 +99,8 @@ class Transcoder:
         self._wake = asyncio.Event()
         self._running = False
         self._done = asyncio.Event()
+        self.speeds: dict[str, float] = {}
+        """Media time to busy time of each rung's encoder in the worker's last report."""
 
     @property
     def worker_pid(self) -> int | None:
@@ -335,11 +337,12 @@ class Transcoder:
         self._hang.reported(now, report)
         for rung in report.rungs:
             busy = rung.busy_ns / 1e9
+            self.speeds[rung.rung] = rung.media_ticks / 90_000 / busy if busy > 0 else 0.0
             self._meter.rung(
                 self._stream,
                 rung.rung,
                 frames=rung.frames,
-                speed=rung.media_ticks / 90_000 / busy if busy > 0 else 0.0,
+                speed=self.speeds[rung.rung],
                 queue_age_s=rung.queue_age_ms / 1000,
             )
         if report.decode_errors > self._decode_errors:

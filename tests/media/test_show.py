@@ -78,6 +78,7 @@ class Worker:
         self.plans: list[Plan] = []
         self.boundaries: list[int] = []
         self.packets: list[Packet] = []
+        self.speeds: dict[str, float] = {}
 
     async def run(self) -> None:
         return

@@ -21,6 +21,8 @@ AAC = describe(Codec.AAC, bytes([0x11, 0x90]))
 
 
 class NoEncoders:
+    speeds: dict[str, float] = {}  # noqa: RUF012  # never written
+
     async def run(self) -> None:
         return
 
