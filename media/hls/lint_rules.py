@@ -184,6 +184,8 @@ def window(doc: Document) -> Findings:
         return
     if doc.playlist_type == "VOD":
         yield error("4.4.3.5", "PLAYLIST-TYPE is VOD, but EXT-X-ENDLIST is missing.")
+    elif doc.playlist_type is not None and doc.first_msn:
+        yield error("6.2.2", "A live playlist that removes segments has a PLAYLIST-TYPE.")
     if doc.first_msn == 0 or doc.skipped is not None or doc.target is None:
         return
     length = sum(segment.length for segment in doc.segments)
@@ -241,7 +243,7 @@ def delta(doc: Document) -> Findings:
         yield error("4.4.3.8", "EXT-X-SKIP stands without CAN-SKIP-UNTIL.")
         return
     boundary = doc.control.number("CAN-SKIP-UNTIL") or 0
-    shown = sum(segment.length for segment in doc.segments)
+    shown = sum(segment.length for segment in doc.complete)
     if shown < boundary - EPSILON:
         yield error(
             "6.2.5.1",

@@ -68,9 +68,10 @@ class PlaylistWriter:
             f"#EXT-X-PART-INF:PART-TARGET={rules.decimal(part_target_ms / 1000)}\n"
         )
 
-    def skippable(self, window: Window, edge: int) -> int:
+    def skippable(self, window: Window) -> int:
         """Count the segments that a delta update may leave out."""
-        boundary = rules.skip_boundary(edge, self._target_s)
+        end = max((segment.end for segment in window if segment.closed), default=0)
+        boundary = rules.skip_boundary(end, self._target_s)
         count = 0
         for segment in window:
             if not segment.closed or segment.end > boundary:

@@ -292,7 +292,7 @@ class Rendition:
             self._cache.clear()
             self._cache_key = key
         edge = self._segmenter.edge
-        skippable = self._writer.skippable(self._window, edge) if skip else 0
+        skippable = self._writer.skippable(self._window) if skip else 0
         skipped = skippable if rules.skip_allowed(skippable, ended=self.ended) else 0
         rendered = self._cache.get(skipped)
         if rendered is None:

@@ -53,9 +53,12 @@ def part_hold_back_s(part_target_ms: int, multiple: float) -> float:
     return multiple * part_target_ms / 1000
 
 
-def skip_boundary(edge: int, target_s: int) -> int:
-    """Moment before which a delta update may leave segments out (6.2.5.1)."""
-    return edge - int(can_skip_until_s(target_s)) * TICKS_PER_SECOND
+def skip_boundary(end: int, target_s: int) -> int:
+    """Moment before which a delta update leaves segments out (6.2.5.1).
+
+    `end` is that of the last whole segment, not of the parts after it.
+    """
+    return end - int(can_skip_until_s(target_s)) * TICKS_PER_SECOND
 
 
 def parts_listed_from(edge: int, target_s: int) -> int:

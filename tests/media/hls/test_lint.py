@@ -160,6 +160,11 @@ MUTATIONS = [
     ('URI="p5.m4s"', 'URI="p4.m4s"', "The hinted part p4.m4s is already listed."),
     ("#EXT-X-RENDITION", "#EXT-X-ENDLIST\n#EXT-X-RENDITION", "stands beside EXT-X-ENDLIST"),
     ("#EXT-X-MAP:URI", "#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-MAP:URI", "PLAYLIST-TYPE is VOD"),
+    (
+        "#EXT-X-MAP:URI",
+        "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-MAP:URI",
+        "A live playlist that removes segments has a PLAYLIST-TYPE.",
+    ),
     ('#EXT-X-MAP:URI="i.mp4"\n', "", "No EXT-X-MAP is in effect for segment 7."),
     ("#EXT-X-DISCONTINUITY-SEQUENCE:1\n", "", "EXT-X-DISCONTINUITY-SEQUENCE is missing."),
     ("16:00:04.000Z\n", "16:00:04Z\n", "lacks milliseconds"),

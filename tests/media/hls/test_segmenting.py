@@ -313,6 +313,16 @@ def test_a_removed_segment_stays_for_itself_and_the_longest_playlist():
     assert rig.rendition.resource("r1-0.m4s") is None
 
 
+def test_a_delta_update_keeps_can_skip_until_of_whole_segments():
+    rig = Rig(grid=FixedGrid(starts=[SECOND]))
+    rig.frames(SECOND, 23.7)
+    text = render(rig, skip=True)
+    # 11 whole segments and an open one: the last 12 s of whole ones stay.
+    assert "#EXT-X-VERSION:9\n" in text
+    assert "#EXT-X-SKIP:SKIPPED-SEGMENTS=5\n" in text
+    assert [f"r1-{msn}.m4s\n" in text for msn in range(12)] == [False] * 5 + [True] * 6 + [False]
+
+
 def test_a_run_that_reorders_differently_joins_up_in_presentation_time():
     rig = Rig(grid=FixedGrid(starts=[SECOND]))
     rig.frames(SECOND, 2.5)
