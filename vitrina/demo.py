@@ -69,20 +69,20 @@ async def demo(
         if not bound.done():
             bound.set_result(ports)
 
-    async with asyncio.TaskGroup() as group, Supervisor(meter=meter) as supervisor:
-        server = group.create_task(_serve(serve, ready), name="serve")
-        first: list[asyncio.Future[Any]] = [bound, server]
-        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-        if not bound.done():
-            await server  # its error is the answer
-            return
-        ports = bound.result()
+    async def extras() -> None:
+        ports = await bound
         say(describe(ports, host, publisher=publisher))
-        supervisor.spawn("demo_show", lambda: _show(ports), restart=True)
-        if publisher:
-            target = Target(host=LOOPBACK, port=ports.rtmp_port, key=KEY)
-            supervisor.spawn("demo_publisher", lambda: _publisher_process(target), restart=True)
-        await asyncio.wait([server])
+        async with Supervisor(meter=meter) as supervisor:
+            supervisor.spawn("demo_show", lambda: _show(ports), restart=True)
+            if publisher:
+                target = Target(host=LOOPBACK, port=ports.rtmp_port, key=KEY)
+                supervisor.spawn("demo_publisher", lambda: _push(target), restart=True)
+            await asyncio.Event().wait()
+
+    # Side by side, so that a stop ends both at once and each is cancelled exactly once.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_serve(serve, ready), name="serve")
+        group.create_task(extras(), name="extras")
 
 
 async def _serve(serve: Serve, ready: Callable[[Bound], None]) -> None:
@@ -102,7 +102,7 @@ class PublisherEnded(Exception):
     """The publisher process ended by itself."""
 
 
-async def _publisher_process(target: Target) -> None:
+async def _push(target: Target) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "vitrina.publisher", stdin=asyncio.subprocess.PIPE
     )

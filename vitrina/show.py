@@ -136,7 +136,8 @@ def scene_cues(scene: Scene, start_ms: int) -> list[dict[str, Any]]:
             "type": "pin",
             "at": rfc3339(start_ms + 1000),
             "duration": SCENE_S - 2,
-            "data": {"sku": scene.sku, "label": label},
+            # A slot of its own: a pin that somebody tries out in `main` is not replaced.
+            "data": {"sku": scene.sku, "label": label, "slot": "show"},
         },
     ]
 
