@@ -179,6 +179,7 @@ class Transcoder:
     async def run(self) -> None:
         """Supervise workers until `stop`: a fault is counted and followed by a restart."""
         self._running = True
+        self._done.clear()
         backoff = Backoff()
         try:
             while not self._stopping:
