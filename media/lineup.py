@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from media.hls.segmenter import TOLERANCE
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class Lineup:
         if edge is None:
             return True
         start = self._grid.segment_at(packet.pts).start
-        if rendition.kind is Kind.VIDEO and start < edge:
+        if packet.pts < edge - TOLERANCE:
             return False
-        if packet.dts < edge:
+        if rendition.kind is Kind.VIDEO and start < edge - TOLERANCE:
             return False
         rendition.fill_gap(start)
         return True
