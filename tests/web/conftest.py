@@ -140,9 +140,10 @@ FRAMES_JS = """
     for (let bit = 0; bit < 16; bit++) if (row[(bit * 40 + 20) * 4] > 126) n += 2 ** bit;
     return n;
   };
-  window.firstSeen = {}; window.lastSeen = {};
+  window.firstSeen = {}; window.lastSeen = {}; window.presented = [];
   const look = () => {
     const frame = window.frameNumber();
+    if (window.presented.at(-1) !== frame) window.presented.push(frame);
     for (const element of player.shadowRoot.querySelectorAll('[data-cue]')) {
       const id = element.dataset.cue;
       window.firstSeen[id] ??= frame;

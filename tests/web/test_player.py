@@ -1,6 +1,7 @@
 """The player in a real Chromium against a live LL-HLS origin."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,17 @@ async def test_cues_of_every_carrier_show_on_their_frame(
     await viewer.until("p.stats.paintErrors.length === 4 && p.cues.length === 0")
     first = await viewer.page.evaluate("window.firstSeen")
     last = await viewer.page.evaluate("window.lastSeen")
+    presented = await viewer.page.evaluate("window.presented")
     for name, frame in frames.items():
-        # Not before its frame, and at most one picture later.
-        assert 0 <= first[name] - frame < 2, (name, frame, first[name])
-        assert abs(last[name] - (frame + FPS)) <= 2, (name, frame, last[name])
+        # Not before its frame, and at most one presented picture later (a busy machine skips some).
+        assert first[name] >= frame, (name, frame, first[name])
+        passed = [n for n in presented if frame <= n < first[name]]
+        assert len(passed) <= 1, (name, frame, first[name], passed)
+        kept = [n for n in presented if frame + FPS <= n < last[name]]
+        assert len(kept) <= 1, (name, frame, last[name], kept)
     errors = await viewer.of("p.stats.paintErrors")
-    assert all(-1 <= error <= FRAME_MS + 1 for error in errors), errors
+    skipped = max(b - a for a, b in itertools.pairwise(presented[5:]))
+    assert all(-1 <= error <= skipped * FRAME_MS + 1 for error in errors), errors
 
 
 async def test_low_latency_without_a_stall(watch: Watch, wide: Tracks) -> None:
