@@ -112,6 +112,37 @@ def doctor(config: Config = None, override: Override = None) -> None:
     raise typer.Exit(runner.EXIT_FAILED if any(f.serious for f in findings) else 0)
 
 
+@app.command()
+def lint(
+    url: Annotated[str, typer.Argument(help="Address of a live playlist.")],
+    seconds: Annotated[
+        float, typer.Option("--for", min=1, max=3600, help="Seconds to watch.")
+    ] = 20.0,
+) -> None:
+    """Play a live HLS or LL-HLS URL and report every rule of the draft that it breaks."""
+    import asyncio
+
+    from media.hls.lint import Severity
+    from vitrina import lint as checker
+
+    if not url.startswith(("http://", "https://")):
+        _refuse(f"{url!r} is no http:// or https:// address")
+    try:
+        linter = asyncio.run(checker.lint(url, seconds))
+    except checker.Unplayable as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(runner.EXIT_FAILED) from None
+    errors = 0
+    for finding in linter.findings:
+        errors += finding.severity is Severity.ERROR
+        times = linter.times(finding)
+        again = f" ({times} times)" if times > 1 else ""
+        typer.echo(f"{finding.severity.value}  [{finding.clause}] {finding.sentence}{again}")
+        typer.echo(f"       {finding.url}")
+    typer.echo(f"{errors} errors, {len(linter.findings) - errors} warnings in {seconds:g} s")
+    raise typer.Exit(runner.EXIT_FAILED if errors else runner.EXIT_FINE)
+
+
 @streams.command("add")
 def streams_add(name: Name, config: Config = None, override: Override = None) -> None:
     """Make a stream; its key is printed once."""
