@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from tests.web.origin import Origin, Track, load_track, make_media
 
@@ -167,7 +167,7 @@ async def watch(browser: Browser, static: Path) -> AsyncIterator[Watch]:
         ) -> Viewer:
             origin.static = static
             url = await stack.enter_async_context(origin.serve())
-            viewport = {"width": size[0], "height": size[1]}
+            viewport = ViewportSize(width=size[0], height=size[1])
             page = await browser.new_page(viewport=viewport, **context)
             viewer = Viewer(page, origin)
             viewers.append(viewer)
