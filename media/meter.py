@@ -47,6 +47,9 @@ class MediaMeter(Protocol):
         frame waiting for it.
         """
 
+    def dropped(self, stream: str, place: str, count: int) -> None:
+        """Count pictures given up: `pipe` to the worker, `decoder` (damaged), `rung` queue."""
+
     def worker_restarted(self, stream: str, reason: str) -> None:
         """Count a new start of the transcode worker because of `reason`."""
 

@@ -204,6 +204,12 @@ class Telemetry:
             "stream",
             "rendition",
         )
+        self._dropped = f.counter(
+            "dropped_frames_total",
+            "Pictures given up: full pipe to the worker, damaged at the decoder, late for a rung.",
+            "stream",
+            "place",
+        )
         self._restarts = f.counter(
             "worker_restarts_total", "Transcode workers started again.", "stream", "reason"
         )
@@ -320,6 +326,10 @@ class Telemetry:
         self._rung_frames(stream, rung).inc(frames)
         self._rung_speed(stream, rung).set(speed)
         self._rung_age(stream, rung).set(queue_age_s)
+
+    def dropped(self, stream: str, place: str, count: int) -> None:
+        """Pictures were given up."""
+        self._dropped(stream, place).inc(count)
 
     def worker_restarted(self, stream: str, reason: str) -> None:
         """The transcode worker was started again."""

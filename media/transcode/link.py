@@ -53,7 +53,6 @@ class WorkerLink:
         self._writer = writer
         self._need_key = False
         self.finishing = False
-        self.dropped = 0
         """Access units that did not fit into the pipe."""
 
     @classmethod
@@ -99,7 +98,6 @@ class WorkerLink:
         if self._writer.is_closing() or self.finishing:
             return False
         if isinstance(message, Source) and not self._room_for(message):
-            self.dropped += 1
             return False
         self._writer.writelines(encode(message))
         self.finishing = isinstance(message, Finish)

@@ -154,7 +154,8 @@ class Transcoder:
         self._replay.push(packet)
         if self._link is not None:
             self._hang.pushed(self._now_s())
-            self._link.send(self._source(packet, replay=False))
+            if not self._link.send(self._source(packet, replay=False)):
+                self._meter.dropped(self._stream, "pipe", 1)
 
     def boundary(self, ticks: int) -> None:
         """Make the first picture at or after `ticks` an IDR on every rung.
@@ -346,7 +347,11 @@ class Transcoder:
                 speed=self.speeds[rung.rung],
                 queue_age_s=rung.queue_age_ms / 1000,
             )
+        late = sum(rung.dropped for rung in report.rungs)
+        if late:
+            self._meter.dropped(self._stream, "rung", late)
         if report.decode_errors > self._decode_errors:
+            self._meter.dropped(self._stream, "decoder", report.decode_errors - self._decode_errors)
             self._log.warning(
                 "pictures or sound cannot be decoded",
                 errors=report.decode_errors - self._decode_errors,

@@ -35,6 +35,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.discontinuity(stream)
     meter.playlist_held(0.3)
     meter.rung(stream, "720p", frames=15, speed=2.5, queue_age_s=0.01)
+    meter.dropped(stream, "rung", 2)
     meter.worker_restarted(stream, "hang")
     meter.pressure(stream, 1)
     meter.cue_written(stream, "pin", "fire")
