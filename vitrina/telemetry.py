@@ -204,7 +204,7 @@ class Telemetry:
             "stream",
             "rendition",
         )
-        self._dropped = f.counter(
+        self._frames_dropped = f.counter(
             "dropped_frames_total",
             "Pictures given up: full pipe to the worker, damaged at the decoder, late for a rung.",
             "stream",
@@ -329,7 +329,7 @@ class Telemetry:
 
     def dropped(self, stream: str, place: str, count: int) -> None:
         """Pictures were given up."""
-        self._dropped(stream, place).inc(count)
+        self._frames_dropped(stream, place).inc(count)
 
     def worker_restarted(self, stream: str, reason: str) -> None:
         """The transcode worker was started again."""
