@@ -227,7 +227,7 @@ class Telemetry:
             "stream",
             buckets=_LISTED_BUCKETS,
         )
-        self._dropped = f.counter(
+        self._subscribers = f.counter(
             "cue_subscribers_dropped_total", "Cue streams closed for a slow reader.", "stream"
         )
         self._cue_refused = f.counter("cue_refused_total", "Cue requests refused.", "reason")
@@ -361,7 +361,7 @@ class Telemetry:
 
     def subscriber_dropped(self, stream: str) -> None:
         """A cue stream was closed because its reader fell behind."""
-        self._dropped(stream).inc()
+        self._subscribers(stream).inc()
 
     # delivery.meter.DeliveryMeter
 
