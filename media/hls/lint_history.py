@@ -32,6 +32,7 @@ class PlaylistHistory:
         if last is not None:
             found += self._constants(last, doc)
             found += self._sequence(last, doc)
+            found += self._window(last, doc)
             found += self._hint_was_true(last, doc)
             found += self._ranges_stay(last, doc)
             found += self._moves_on(last, doc, fetched_at)
@@ -76,6 +77,20 @@ class PlaylistHistory:
                 "6.2.2",
                 f"DISCONTINUITY-SEQUENCE is {doc.discontinuity_sequence}, but "
                 f"{expected} after what rolled off.",
+            )
+
+    def _window(self, last: Document, doc: Document) -> Findings:
+        """A list keeps three target durations where segments are removed (6.2.2).
+
+        One that only began may be shorter, whatever the number of its first segment.
+        """
+        removed = doc.first_msn > last.first_msn
+        if not removed or doc.ended or doc.skipped is not None or doc.target is None:
+            return
+        length = sum(segment.length for segment in doc.segments)
+        if length < 3 * doc.target - EPSILON:
+            yield error(
+                "6.2.2", f"The live window of {length:.1f} s is under three target durations."
             )
 
     def _segments_agree(self, doc: Document) -> Findings:

@@ -179,20 +179,13 @@ def preload_hint(doc: Document) -> Findings:
 
 
 def window(doc: Document) -> Findings:
-    """A live playlist is no VOD and holds three target durations (4.4.3.5, 6.2.2)."""
+    """A live playlist is no VOD (4.4.3.5, 6.2.2)."""
     if doc.ended:
         return
     if doc.playlist_type == "VOD":
         yield error("4.4.3.5", "PLAYLIST-TYPE is VOD, but EXT-X-ENDLIST is missing.")
     elif doc.playlist_type is not None and doc.first_msn:
         yield error("6.2.2", "A live playlist that removes segments has a PLAYLIST-TYPE.")
-    if doc.first_msn == 0 or doc.skipped is not None or doc.target is None:
-        return
-    length = sum(segment.length for segment in doc.segments)
-    if length < 3 * doc.target - EPSILON:
-        yield error("6.2.2", f"The live window of {length:.1f} s is under three target durations.")
-    elif len(doc.complete) < 6:
-        yield warning("Apple 7.4", f"The live window has only {len(doc.complete)} segments.")
 
 
 def program_date_time(doc: Document) -> Findings:

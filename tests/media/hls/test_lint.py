@@ -241,6 +241,16 @@ def test_a_playlist_that_stands_still_is_named():
     assert sentences(play(linter, url, GOOD, 3.5)) == ["6.2.1: Nothing new was listed for 3.5 s."]
 
 
+def test_a_short_window_is_named_only_where_segments_went():
+    linter = PlaylistLinter()
+    url = BASE + "720p/index.m3u8"
+    short = GOOD[: GOOD.index("#EXT-X-PROGRAM")] + GOOD[GOOD.index("#EXT-X-DISCONTINUITY\n") :]
+    sentence = "6.2.2: The live window of 1.7 s is under three target durations."
+    assert sentence not in sentences(play(linter, url, short.replace("SEQUENCE:7", "SEQUENCE:13")))
+    later = short.replace("SEQUENCE:7", "SEQUENCE:14")
+    assert sentence in sentences(play(linter, url, later, 0.3))
+
+
 def test_missing_reports_and_unlike_renditions_are_named():
     linter = PlaylistLinter()
     top = '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=900,CODECS="mp4a.40.2"\n'
