@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from media.model import TICKS_PER_SECOND
 
 TICKS_PER_MS = TICKS_PER_SECOND // 1000
-START_TICKS = TICKS_PER_SECOND
-"""Where a show's first access unit lies: above zero, so that priming samples stay positive."""
+START_TICKS = 10 * TICKS_PER_SECOND
+"""Where a show begins: above zero, for priming samples and for media that arrive late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

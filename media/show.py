@@ -20,6 +20,7 @@ from media.grid import GridRule, SegmentGrid
 from media.hls.rendition import Rendition
 from media.lineup import AUDIO, PATIENCE_IDLE, PATIENCE_SOURCE, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.settling import Settling
 from media.timeline import Timeline
 from media.transcode.plan import Plan, plan_ladder
 
@@ -76,8 +77,11 @@ class Encoders(Protocol):
 class _Run:
     """One publisher's part of the show."""
 
-    timeline: Timeline
     protocol: str
+    wrap_ticks: int
+    settling: Settling | None
+    """Holds the first packets; None once `timeline` is there."""
+    timeline: Timeline | None = None
     formats: dict[Kind, TrackFormat] = field(default_factory=dict)
     changed: bool = True
     """Formats were announced that the renditions do not have yet."""
@@ -168,20 +172,14 @@ class Show:
     @property
     def lead(self) -> int:
         """Ticks by which the publisher is ahead of real time."""
-        return self._run.timeline.lead if self._run is not None else 0
+        timeline = self._run.timeline if self._run is not None else None
+        return timeline.lead if timeline is not None else 0
 
     def begin_run(self, *, protocol: str, wrap_ticks: int) -> None:
         """Start mapping a new publisher; a run in progress ends."""
         self.end_run()
-        last = self.grid.last
-        floor = max(self.lineup.edge() or 0, last.start + 1 if last else 0)
-        timeline = Timeline(
-            clock=self.clock,
-            wrap_ticks=wrap_ticks,
-            floor=floor,
-            repaired=lambda reason: self._meter.repaired(self.stream, reason.value),
-        )
-        self._run = _Run(protocol=protocol, timeline=timeline)
+        settling = Settling(self.clock.now)
+        self._run = _Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
         self._rule.restart()
         self._cuts_without_key = 0
         if self._passthrough != self._ladder.passthrough:
@@ -213,15 +211,38 @@ class Show:
         run = self._run
         if run is None or self.ended:
             return
+        self._meter.media_in(self.stream, run.protocol, packet.kind, 1, len(packet.payload))
+        if run.timeline is not None:
+            self._take(run, run.timeline, packet)
+        elif run.settling is not None:
+            run.settling.hold(packet)
+            self._settle(run)
+
+    def _settle(self, run: _Run) -> None:
+        """Place the run on the show clock once its first packets tell how late they came."""
+        if run.settling is None or not run.settling.due(self.now):
+            return
+        packets, late = run.settling.release()
+        run.settling = None
+        last = self.grid.last
+        timeline = run.timeline = Timeline(
+            clock=self.clock,
+            wrap_ticks=run.wrap_ticks,
+            floor=max(self.lineup.edge() or 0, last.start + 1 if last else 0),
+            repaired=lambda reason: self._meter.repaired(self.stream, reason.value),
+            late=late,
+        )
+        for packet in packets:
+            self._take(run, timeline, packet)
+
+    def _take(self, run: _Run, timeline: Timeline, packet: Packet) -> None:
+        packet = timeline.map(packet)
         kind = packet.kind
-        size = len(packet.payload)
-        self._meter.media_in(self.stream, run.protocol, kind, 1, size)
-        packet = run.timeline.map(packet)
         if run.first is None:
             run.first = run.since = packet.dts
         run.last[kind] = packet.dts
         run.heard = self.clock.now(packet.arrived_ns)
-        run.bytes_in[kind] = run.bytes_in.get(kind, 0) + size
+        run.bytes_in[kind] = run.bytes_in.get(kind, 0) + len(packet.payload)
         if kind is Kind.VIDEO:
             run.pictures += 1
             if run.first_picture is None:
@@ -436,6 +457,8 @@ class Show:
             return
         now = self.now
         run = self._run
+        if run is not None:
+            self._settle(run)
         silence = now - run.heard if run is not None and run.started else None
         if silence is None or silence > SILENCE_SEGMENTS * self._segment:
             self._advance_to(now - self._segment - PATIENCE_IDLE)

@@ -62,7 +62,8 @@ class Timeline:
     """Maps one run's packets to the show clock.
 
     `floor`: no packet may lie before this show time (end of what earlier runs published);
-    `wrap_ticks`: modulus of the source clock; `repaired`: called with each repair.
+    `wrap_ticks`: modulus of the source clock; `repaired`: called with each repair; `late`: ticks
+    by which the first packet's arrival was delayed (`media.settling`).
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Timeline:
         wrap_ticks: int,
         floor: int,
         repaired: Callable[[Repair], None],
+        late: int = 0,
     ) -> None:
+        self._late = late
         self._clock = clock
         self._wrap = wrap_ticks
         self._floor = floor
@@ -122,7 +125,7 @@ class Timeline:
 
     def _start(self, source: int, arrived: int) -> _Track:
         """Place a track's first packet: on the run's offset where that is plausible."""
-        expected = max(arrived, self._floor)
+        expected = max(arrived - self._late, self._floor)
         if self._offset is None:
             self._offset = _whole_ms(expected - source)
             return _Track(self._offset, source, source + self._offset, arrived)

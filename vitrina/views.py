@@ -23,6 +23,8 @@ READY_WAIT_S = 6.0
 """How long a first viewer is held while the ladder comes up."""
 CACHE_S = 1.0
 """Bit rates in the multivariant playlist follow the measurement this often."""
+HEADROOM = 1.2
+"""BANDWIDTH is an upper bound (4.4.6.2), and later segments may be larger than those measured."""
 _IDLE = {
     State.IDLE: "The stream has not started yet.",
     State.ENDED: "The show is over.",
@@ -127,7 +129,7 @@ def _info(rendition: Rendition, show: Show) -> RenditionInfo:
     return RenditionInfo(
         name=rendition.name,
         format=rendition.format,
-        peak_bps=peak,
+        peak_bps=round(peak * HEADROOM),
         average_bps=average,
         frame_rate=show.frame_rate if rendition.kind is Kind.VIDEO else None,
     )

@@ -1,0 +1,54 @@
+"""Holds the first moments of a publisher's run until it is known how late they arrived.
+
+A busy server reads an encoder's first second late and all at once. Mapped as it comes, the whole
+run would lie that much too late on the show clock, and every cue with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from media.model import TICKS_PER_SECOND, Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SETTLE = TICKS_PER_SECOND // 4
+"""A backlog is read within this; live viewers of a returning encoder wait as long."""
+MAX_PACKETS = 1024
+MAX_BYTES = 16 * 2**20
+MAX_BACKLOG = 4 * TICKS_PER_SECOND
+"""More media than this at once is no backlog but a file pushed at full speed."""
+
+
+class Settling:
+    """Collects packets in source time; `now` turns a packet's arrival into show ticks."""
+
+    def __init__(self, now: Callable[[int], int]) -> None:
+        self._now = now
+        self._packets: list[Packet] = []
+        self._bytes = 0
+
+    def hold(self, packet: Packet) -> None:
+        """Keep a packet."""
+        self._packets.append(packet)
+        self._bytes += len(packet.payload)
+
+    def due(self, now: int) -> bool:
+        """Whether the packets held tell enough; `now` in show ticks."""
+        if not self._packets:
+            return False
+        waited = now - self._now(self._packets[0].arrived_ns)
+        return waited >= SETTLE or len(self._packets) >= MAX_PACKETS or self._bytes >= MAX_BYTES
+
+    def release(self) -> tuple[list[Packet], int]:
+        """Return what was held, and by how many ticks the first packet arrived late."""
+        packets, self._packets = self._packets, []
+        first = packets[0]
+        arrived = self._now(first.arrived_ns)
+        late = 0
+        for packet in packets:
+            if packet.kind is first.kind and packet.track == first.track:
+                ahead = (packet.dts - first.dts) - (self._now(packet.arrived_ns) - arrived)
+                late = max(late, ahead)
+        return packets, late if late <= MAX_BACKLOG else 0
