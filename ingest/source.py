@@ -12,7 +12,8 @@ from typing import Protocol
 from media.model import Kind, Packet, TrackFormat
 
 MAX_LEAD_S = 2.0
-RESUME_LEAD_S = 1.0
+RESUME_LEAD_S = 1.75
+"""A quarter of a second at a time: what is behind sees little more than real time's own steps."""
 
 
 class KeyRefused(Exception):
@@ -61,12 +62,13 @@ class PublishGate(Protocol):
         *,
         protocol: str,
         wrap_ticks: int,
-        on_takeover: Callable[[], None],
+        on_revoked: Callable[[str], None],
     ) -> Publication:
         """Start a run; a run in progress on the stream is taken over at once.
 
         `wrap_ticks`: modulus of the encoder's clock in 90 kHz ticks (RTMP: 2**32 * 90).
-        `on_takeover` is called when a newer publisher replaces this one: close the connection.
+        `on_revoked` is called with a sentence for the producer when the stream is taken away (a
+        newer publisher, the stream's removal, a stop): close the connection.
         """
 
 

@@ -30,7 +30,7 @@ class Registry:
     def remove(self, name: str) -> None:
         """End a stream and forget it."""
         if (stream := self._streams.pop(name, None)) is not None:
-            stream.end()
+            stream.end("The stream was removed.")
             self._host.meter.forget(name)
 
     def tick(self) -> None:
@@ -41,4 +41,4 @@ class Registry:
     def end_all(self) -> None:
         """End every show, for a stop of the server."""
         for stream in self._streams.values():
-            stream.end()
+            stream.end("The server is stopping; reconnect in a moment.")

@@ -67,9 +67,9 @@ class Host(Protocol):
 class Publication:
     """One publisher's hold on a stream (`ingest.source.Publication`)."""
 
-    def __init__(self, stream: Stream, *, protocol: str, on_takeover: Callable[[], None]) -> None:
+    def __init__(self, stream: Stream, *, protocol: str, on_revoked: Callable[[str], None]) -> None:
         self._stream = stream
-        self._on_takeover = on_takeover
+        self._on_revoked = on_revoked
         self.protocol = protocol
         self.closed = False
         self.packets = 0
@@ -108,10 +108,10 @@ class Publication:
             self.closed = True
             self._stream.left(self, reason)
 
-    def take_over(self) -> None:
-        """Lose the stream to a newer publisher."""
+    def revoke(self, text: str) -> None:
+        """Take the stream away; `text` tells the producer why."""
         self.closed = True
-        self._on_takeover()
+        self._on_revoked(text)
 
 
 class Stream:
@@ -157,18 +157,18 @@ class Stream:
     # ── publishers ───────────────────────────────────────────────────────────────────────────
 
     def publish(
-        self, *, protocol: str, wrap_ticks: int, on_takeover: Callable[[], None]
+        self, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
     ) -> Publication:
         """Start a publisher's run; one in progress is taken over at once."""
         if self._publication is not None:
             log.info("publisher taken over", stream=self.name, protocol=protocol)
             previous, self._publication = self._publication, None
-            previous.take_over()
+            previous.revoke("Another encoder publishes this stream now.")
         if self.show is None or self.show.ended:
             self._new_show()
         self.require_show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks)
         self._left_ns = None
-        self._publication = Publication(self, protocol=protocol, on_takeover=on_takeover)
+        self._publication = Publication(self, protocol=protocol, on_revoked=on_revoked)
         log.info("publisher connected", stream=self.name, protocol=protocol)
         return self._publication
 
@@ -215,12 +215,15 @@ class Stream:
             self.show = None
             self._change(State.IDLE)
 
-    def end(self) -> None:
-        """End the show now: ENDLIST in every playlist. Idempotent."""
+    def end(self, text: str = "The show was ended.") -> None:
+        """End the show now: ENDLIST in every playlist. Idempotent.
+
+        `text` tells a publisher why it is sent away.
+        """
         self._left_ns = None
         if self._publication is not None:
             publication, self._publication = self._publication, None
-            publication.take_over()
+            publication.revoke(text)
         if self.show is None or self.show.ended:
             return
         started = bool(self.show.lineup.listed())

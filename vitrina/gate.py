@@ -37,11 +37,11 @@ class Gate:
         *,
         protocol: str,
         wrap_ticks: int,
-        on_takeover: Callable[[], None],
+        on_revoked: Callable[[str], None],
     ) -> Publication:
         """Start a publisher's run on a stream."""
         return self._registry.add(stream).publish(
-            protocol=protocol, wrap_ticks=wrap_ticks, on_takeover=on_takeover
+            protocol=protocol, wrap_ticks=wrap_ticks, on_revoked=on_revoked
         )
 
 

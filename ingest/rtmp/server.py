@@ -40,6 +40,9 @@ PROTOCOL = "rtmp"
 WRAP_TICKS = 2**32 * TICKS_PER_MS
 LINGER_S = 1.0
 """How long a refused client may take to read why; closing at once would reset its connection."""
+SLICE_BYTES = 16_384
+"""One read may bring 256 KiB, which is four seconds of a small stream: the lead is looked at in
+between, and the rest of the read waits in its connection."""
 _NS = 1_000_000_000
 
 _log = structlog.get_logger(__name__)
@@ -161,6 +164,8 @@ class _Connection(asyncio.Protocol):
         self._address = ""
         self._remote = ""
         self._held: asyncio.TimerHandle | None = None
+        self._backlog = b""
+        """Rest of the last read while the client is held back; nothing is read meanwhile."""
         self._closing_ns = 0
         self._reason = "eof"
         now_ns = time.monotonic_ns()
@@ -189,9 +194,25 @@ class _Connection(asyncio.Protocol):
         now_ns = time.monotonic_ns()
         self._read_ns = now_ns
         self._meter.bytes_in(PROTOCOL, len(data))
+        if self._backlog or self._held is not None:
+            # What was under way when reading paused.
+            self._backlog += data
+            return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Process a read in slices until the client is too far ahead of real time."""
+        now_ns = time.monotonic_ns()
         try:
-            self._session.receive_data(data, now_ns)
-            self._drain()
+            for start in range(0, len(data), SLICE_BYTES):
+                end = start + SLICE_BYTES
+                self._session.receive_data(data[start:end], now_ns)
+                self._drain()
+                if self._closing_ns:
+                    return
+                if self._held is not None:
+                    self._backlog = data[end:]
+                    return
         except RtmpError as error:
             self._cut(error.fault, str(error))
         except Exception:
@@ -243,7 +264,10 @@ class _Connection(asyncio.Protocol):
     def _read_on(self) -> None:
         self._held = None
         self._read_ns = time.monotonic_ns()
-        if not self._closing_ns and self._transport is not None:
+        backlog, self._backlog = self._backlog, b""
+        if backlog and not self._closing_ns:
+            self._take(backlog)
+        if self._held is None and not self._closing_ns and self._transport is not None:
             self._transport.resume_reading()
 
     def _handle(self, event: Event) -> None:
@@ -297,7 +321,7 @@ class _Connection(asyncio.Protocol):
 
     def _open(self, stream: str) -> None:
         self._publication = self._server.gate.open(
-            stream, protocol=PROTOCOL, wrap_ticks=WRAP_TICKS, on_takeover=self._taken_over
+            stream, protocol=PROTOCOL, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
         )
         self._reason = "eof"
         self._session.accept_publish()
@@ -344,12 +368,11 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _taken_over(self) -> None:
+    def _revoked(self, text: str) -> None:
         if self._closing_ns or self._publication is None:
             return
         self._reason = "takeover"
-        text = "Another encoder publishes this stream now."
-        self._info("encoder replaced")
+        self._info("encoder sent away", text=text)
         self._end_publication("takeover")
         self._session.fail(text)
         self._close()

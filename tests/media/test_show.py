@@ -341,7 +341,9 @@ async def test_inter_frames_before_the_first_key_frame_are_dropped(clip: Clip):
     stage.begin(clip.format, AAC)
     stage.play(clip, range(30, 150))
     text = await stage.text("source")
-    assert min(decoded(stage.rendition("source"), text)) == pytest.approx(START_TICKS / 90_000 + 1, abs=0.01)
+    assert min(decoded(stage.rendition("source"), text)) == pytest.approx(
+        START_TICKS / 90_000 + 1, abs=0.01
+    )
 
 
 async def test_rungs_follow_the_source_and_pause_when_the_worker_dies(clip: Clip, small_clip: Clip):

@@ -82,11 +82,11 @@ def stream(host: Host) -> Stream:
 
 
 def publish(stream: Stream, taken: list[str] | None = None, name: str = "") -> Publication:
-    def on_takeover() -> None:
+    def on_revoked(_text: str) -> None:
         if taken is not None:
             taken.append(name)
 
-    publication = stream.publish(protocol="rtmp", wrap_ticks=2**32 * 90, on_takeover=on_takeover)
+    publication = stream.publish(protocol="rtmp", wrap_ticks=2**32 * 90, on_revoked=on_revoked)
     publication.set_format(0, AAC)
     return publication
 

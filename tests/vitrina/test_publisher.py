@@ -47,7 +47,7 @@ class Recorder:
         return self.stream
 
     def open(
-        self, stream: str, *, protocol: str, wrap_ticks: int, on_takeover: Callable[[], None]
+        self, stream: str, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
     ) -> Recorder:
         return self
 

@@ -112,7 +112,7 @@ AAC_FRAME = b"\xaf\x01" + b"sound"
 @dataclass
 class RecordingPublication:
     stream: str
-    on_takeover: Callable[[], None]
+    on_revoked: Callable[[str], None]
     formats: list[tuple[int, TrackFormat]] = field(default_factory=list)
     packets: list[Packet] = field(default_factory=list)
     dropped: list[tuple[int, Kind]] = field(default_factory=list)
@@ -160,14 +160,14 @@ class RecordingGate:
         return self.keys[key]
 
     def open(
-        self, stream: str, *, protocol: str, wrap_ticks: int, on_takeover: Callable[[], None]
+        self, stream: str, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
     ) -> RecordingPublication:
         assert protocol == "rtmp"
         self.wraps.add(wrap_ticks)
         for older in self.publications:
             if older.stream == stream and not older.closed:
-                older.on_takeover()
-        publication = RecordingPublication(stream, on_takeover, refuse=self.refuse)
+                older.on_revoked("Another encoder publishes this stream now.")
+        publication = RecordingPublication(stream, on_revoked, refuse=self.refuse)
         self.publications.append(publication)
         self.opened.set()
         return publication
