@@ -200,8 +200,8 @@ class _Connection(asyncio.Protocol):
             return
         self._take(data)
 
-    def _take(self, data: bytes) -> None:
-        """Process a read in slices until the client is too far ahead of real time."""
+    def _take(self, data: bytes) -> bool:
+        """Process a read in slices; False when the client got too far ahead, or is cut."""
         now_ns = time.monotonic_ns()
         try:
             for start in range(0, len(data), SLICE_BYTES):
@@ -209,14 +209,15 @@ class _Connection(asyncio.Protocol):
                 self._session.receive_data(data[start:end], now_ns)
                 self._drain()
                 if self._closing_ns:
-                    return
+                    return False
                 if self._held is not None:
                     self._backlog = data[end:]
-                    return
+                    return False
         except RtmpError as error:
             self._cut(error.fault, str(error))
         except Exception:
             self._broken()
+        return not self._closing_ns
 
     def pause_writing(self) -> None:
         # Answers are small: whoever leaves 64 KiB of them unread only asks.
@@ -265,9 +266,7 @@ class _Connection(asyncio.Protocol):
         self._held = None
         self._read_ns = time.monotonic_ns()
         backlog, self._backlog = self._backlog, b""
-        if backlog and not self._closing_ns:
-            self._take(backlog)
-        if self._held is None and not self._closing_ns and self._transport is not None:
+        if not self._closing_ns and self._take(backlog) and self._transport is not None:
             self._transport.resume_reading()
 
     def _handle(self, event: Event) -> None:
