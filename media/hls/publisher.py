@@ -110,14 +110,17 @@ class Publisher:
         return Hints(part=self._hinted, init=init)
 
     def bandwidth(self) -> tuple[int, int]:
-        """Peak and average bits per second; what was declared while little is measured."""
+        """Peak and average bits per second; what was declared while little is measured.
+
+        An encoder's declared limit stays the peak: a quiet scene says nothing of the next one.
+        """
         if self._measured < _MEASURED_SEGMENTS and self._declared_bps:
             return self._declared_bps, self._declared_bps
         if not self._ticks:
             bits = self._declared_bps or self._first_parts()
             return bits, bits
         average = self._bits * TICKS_PER_SECOND / self._ticks
-        return max(round(self._peak), round(average)), round(average)
+        return max(round(self._peak), round(average), self._declared_bps), round(average)
 
     def _first_parts(self) -> int:
         """Bits per second of the parts so far: the first viewer comes before the first segment."""

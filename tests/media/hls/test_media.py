@@ -148,7 +148,7 @@ def test_bit_rates_are_measured():
     rig.rendition.end()
     sizes = [len(rig.rendition.resource(f"r1-{msn}.m4s").body) for msn in range(3)]
     peak, average = rig.rendition.bandwidth()
-    assert peak == max(sizes) * 4
+    assert peak == max(max(sizes) * 4, 2_000_000)
     assert average == pytest.approx(sum(sizes) * 8 / 6, rel=0.001)
 
 
