@@ -12,8 +12,8 @@ from typing import Protocol
 from media.model import Kind, Packet, TrackFormat
 
 MAX_LEAD_S = 2.0
-RESUME_LEAD_S = 1.75
-"""A quarter of a second at a time: what is behind sees little more than real time's own steps."""
+RESUME_LEAD_S = 1.9
+"""A tenth of a second at a time: transcoders drop pictures that come in larger bursts."""
 
 
 class KeyRefused(Exception):

@@ -43,6 +43,8 @@ LINGER_S = 1.0
 SLICE_BYTES = 16_384
 """One read may bring 256 KiB, which is four seconds of a small stream: the lead is looked at in
 between, and the rest of the read waits in its connection."""
+HELD_SLICE_BYTES = 2048
+"""The same for a client that was held back once."""
 _NS = 1_000_000_000
 
 _log = structlog.get_logger(__name__)
@@ -164,6 +166,7 @@ class _Connection(asyncio.Protocol):
         self._address = ""
         self._remote = ""
         self._held: asyncio.TimerHandle | None = None
+        self._slice = SLICE_BYTES
         self._backlog = b""
         """Rest of the last read while the client is held back; nothing is read meanwhile."""
         self._closing_ns = 0
@@ -201,11 +204,18 @@ class _Connection(asyncio.Protocol):
         self._take(data)
 
     def _take(self, data: bytes) -> bool:
-        """Process a read in slices; False when the client got too far ahead, or is cut."""
+        """Process a read in slices; False when the client got too far ahead, or is cut.
+
+        What takes long to parse takes several turns, with the other connections in between.
+        """
         now_ns = time.monotonic_ns()
+        size = self._slice
+        end = 0
+        self._session.begin_turn()
         try:
-            for start in range(0, len(data), SLICE_BYTES):
-                end = start + SLICE_BYTES
+            # Also without data: what the last turn left in the session.
+            while not end or end < len(data):
+                start, end = end, end + size
                 self._session.receive_data(data[start:end], now_ns)
                 self._drain()
                 if self._closing_ns:
@@ -255,9 +265,15 @@ class _Connection(asyncio.Protocol):
         self._flush()
         if self._publication is not None and self._publication.lead_s > MAX_LEAD_S:
             self._hold_back(self._publication.lead_s - RESUME_LEAD_S)
+        elif self._session.turn_over:
+            self._pause(0)
 
     def _hold_back(self, seconds: float) -> None:
         """Let a client that sends faster than real time wait: TCP slows it down."""
+        self._slice = HELD_SLICE_BYTES
+        self._pause(seconds)
+
+    def _pause(self, seconds: float) -> None:
         if self._held is None and self._transport is not None:
             self._transport.pause_reading()
             self._held = asyncio.get_running_loop().call_later(seconds, self._read_on)
@@ -266,7 +282,9 @@ class _Connection(asyncio.Protocol):
         self._held = None
         self._read_ns = time.monotonic_ns()
         backlog, self._backlog = self._backlog, b""
-        if not self._closing_ns and self._take(backlog) and self._transport is not None:
+        if self._closing_ns or not self._take(backlog) or self._transport is None:
+            return
+        if self._session.state is not State.AUTHORIZING:
             self._transport.resume_reading()
 
     def _handle(self, event: Event) -> None:

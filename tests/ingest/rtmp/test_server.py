@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import structlog
 
+from ingest.rtmp.session import TURN_COST
 from ingest.source import MAX_LEAD_S, RESUME_LEAD_S
 from media.model import Codec
 from tests.ingest.rtmp.support import (
@@ -381,3 +382,33 @@ async def test_a_long_read_is_held_back_in_the_middle() -> None:
         publication.lead_s = 0.0
         await server.until(lambda: len(publication.packets) == 100)
         assert publication.closed == []
+
+
+async def test_a_flood_of_empty_messages_waits_its_turn_and_loses_nothing() -> None:
+    async with running() as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        peer.send(video(AVC_CONFIG))
+        await server.until(lambda: bool(server.gate.publications))
+        publication = server.gate.publications[0]
+        flood = header(0, 3, type_id=3) + header(3, 3) * 60_000
+        # As many turns of the loop as the flood needs, each with room for everybody else.
+        turns = 0
+        peer.send(flood + video(AVC_KEY))
+        while not publication.packets:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 60_000 // TURN_COST
+        assert publication.closed == []
+
+
+async def test_publish_at_the_end_of_a_turn_waits_for_the_key() -> None:
+    async with running() as server:
+        server.gate.hold = asyncio.Event()
+        peer = await server.connect()
+        peer.send(CONNECT + CREATE + header(0, 3, type_id=3) + header(3, 3) * 900)
+        peer.send(publish("good") + video(AVC_CONFIG) + video(AVC_KEY))
+        await server.until(lambda: server.gate.asked == ["good"])
+        server.gate.hold.set()
+        await server.until(lambda: bool(server.gate.publications))
+        await server.until(lambda: len(server.gate.publications[0].packets) == 1)
