@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 
-from tests.support.server import Server, free_port, wait_for
+from tests.support.server import ROOT, Server, free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Server", "free_port", "wait_for"]
+__all__ = ["ROOT", "Server", "free_port", "wait_for"]
 SHM = Path("/dev/shm")
 _CPUCLOCK_SCHED = 2
 
