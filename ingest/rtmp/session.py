@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
@@ -34,6 +35,10 @@ EARLY_LIMITS = ChunkLimits(max_message_bytes=65536, max_partial_bytes=65536, max
 """Until a key was accepted; encoders need less than 1 kB and four chunk streams."""
 EARLY_BYTES = 524_288
 """All that may be received until a key was accepted, so that strangers cost no parsing time."""
+EARLY_MESSAGES = 1024
+"""As for the bytes: a header of one byte makes an empty message, and each costs parsing time."""
+TURN_COST = 1024
+"""What one turn may parse: a message costs 1, AMF also 1 per 8 bytes. About 5 ms of empty ones."""
 MAX_STREAMS = 16
 
 _CONTROL, _COMMANDS = 2, 3
@@ -78,6 +83,8 @@ class ServerSession:
         self._tracks = Tracks(describe)
         self._now_ns = 0
         self._early_left = EARLY_BYTES
+        self._early_messages = EARLY_MESSAGES
+        self._turn = math.inf
         self._window = WINDOW_BYTES
         self._acknowledged = 0
         self._app = ""
@@ -90,6 +97,15 @@ class ServerSession:
     def dropped(self) -> int:
         """Frames of the current publication that nothing could have decoded."""
         return self._tracks.dropped
+
+    @property
+    def turn_over(self) -> bool:
+        """Whether `next_event` stopped early: there may be more in another turn."""
+        return self._turn <= 0
+
+    def begin_turn(self) -> None:
+        """Let `next_event` parse `TURN_COST` and then say None, so that others get the CPU."""
+        self._turn = TURN_COST
 
     def receive_data(self, data: bytes, now_ns: int) -> None:
         """Take bytes read at `now_ns`. Raises `RtmpError` (handshake, protocol)."""
@@ -118,16 +134,17 @@ class ServerSession:
             self._send(_CONTROL, MessageType.ACKNOWLEDGEMENT, 0, total)
 
     def next_event(self) -> Event | None:
-        """Return the next event, None when more bytes or an answer to a request are needed.
+        """Return the next event, None when bytes, an answer or (`turn_over`) a turn are needed.
 
         Raises `RtmpError`; the session is over then.
         """
         while not self._events:
-            if self.state in (State.HANDSHAKE, State.AUTHORIZING, State.FAILED):
+            if self.turn_over or self.state in (State.HANDSHAKE, State.AUTHORIZING, State.FAILED):
                 return None
             message = next(self._aggregate, None) or self._reader.next_message()
             if message is None:
                 return None
+            self._charge(message)
             self._receive(message)
         return self._events.popleft()
 
@@ -167,6 +184,19 @@ class ServerSession:
         if self.state in (State.CONNECTED, State.PUBLISHING):
             ping = user_control(UserControl.PING_REQUEST, now_ms)
             self._send(_CONTROL, MessageType.USER_CONTROL, 0, ping)
+
+    def _charge(self, message: Message) -> None:
+        """Count a message towards the turn and, from a stranger, towards the limit."""
+        self._turn -= 1
+        if message.type not in (MessageType.VIDEO, MessageType.AUDIO, MessageType.AGGREGATE):
+            self._turn -= len(message.payload) >> 3
+        if self.state is not State.PUBLISHING:
+            self._early_messages -= 1
+            if self._early_messages < 0:
+                raise RtmpError(
+                    Fault.PROTOCOL,
+                    f"The client sent {EARLY_MESSAGES} messages without publishing.",
+                )
 
     def _receive(self, message: Message) -> None:
         match message.type:
@@ -310,6 +340,7 @@ class ServerSession:
             return
         self.state = State.CONNECTED
         self._early_left = EARLY_BYTES
+        self._early_messages = EARLY_MESSAGES
         self._events.append(PublishEnded())
 
     def _require_connect(self, name: str) -> None:

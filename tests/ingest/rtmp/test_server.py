@@ -406,7 +406,7 @@ async def test_publish_at_the_end_of_a_turn_waits_for_the_key() -> None:
     async with running() as server:
         server.gate.hold = asyncio.Event()
         peer = await server.connect()
-        peer.send(CONNECT + CREATE + header(0, 3, type_id=3) + header(3, 3) * 900)
+        peer.send(HANDSHAKE + CONNECT + CREATE + header(0, 3, type_id=3) + header(3, 3) * 900)
         peer.send(publish("good") + video(AVC_CONFIG) + video(AVC_KEY))
         await server.until(lambda: server.gate.asked == ["good"])
         server.gate.hold.set()

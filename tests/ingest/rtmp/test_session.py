@@ -20,7 +20,7 @@ from ingest.rtmp.events import (
     TrackEnded,
     TrackIgnored,
 )
-from ingest.rtmp.session import EARLY_BYTES, ServerSession, State
+from ingest.rtmp.session import EARLY_BYTES, EARLY_MESSAGES, TURN_COST, ServerSession, State
 from media.bitstream import describe
 from media.model import Codec, Kind, Packet
 from tests.ingest.rtmp.support import (
@@ -454,14 +454,46 @@ def test_publishing_twice_is_refused(live: Talk) -> None:
 
 
 def test_strangers_may_not_send_for_ever(talk: Talk) -> None:
-    ping = whole(2, 4, struct.pack(">HI", 6, 1)) * 1000
+    shared_object = whole(3, 19, bytes(60_000))
 
     def flood() -> None:
-        for _ in range(EARLY_BYTES // len(ping) + 1):
-            talk.send(ping)
+        for _ in range(EARLY_BYTES // len(shared_object) + 1):
+            talk.send(shared_object)
 
     with pytest.raises(RtmpError, match="bytes without publishing"):
         flood()
+
+
+def test_strangers_may_not_send_a_message_a_byte(talk: Talk) -> None:
+    acknowledgement = header(0, 3, type_id=3)
+    talk.send(acknowledgement + header(3, 3) * (EARLY_MESSAGES - 2))
+    with pytest.raises(RtmpError, match="1024 messages without publishing"):
+        talk.send(header(3, 3))
+
+
+def test_a_turn_ends_where_parsing_took_its_share(live: Talk) -> None:
+    live.session.begin_turn()
+    flood = header(0, 3, type_id=3) + header(3, 3) * (2 * TURN_COST)
+    assert live.send(flood + media(9, AVC_CONFIG)) == []
+    assert live.session.turn_over
+    assert live.events() == []
+    turns = 1
+    found: list[Event] = []
+    while live.session.turn_over:
+        live.session.begin_turn()
+        found += live.events()
+        turns += 1
+    assert turns == 3
+    assert [type(event) for event in found] == [FormatChanged]
+
+
+def test_amf_costs_more_of_a_turn_than_media(live: Talk) -> None:
+    live.send(media(9, AVC_CONFIG))
+    live.session.begin_turn()
+    assert len(live.send(media(9, AVC_KEY + bytes(60_000)))) == 1
+    assert not live.session.turn_over
+    live.send(whole(3, 20, amf("x", 0, None) + b"\5" * 4000) * 3)
+    assert live.session.turn_over
 
 
 def test_a_large_message_is_welcome_after_the_key_check(live: Talk) -> None:
