@@ -6,7 +6,12 @@ describe("paceOf", () => {
     expect(paceOf({ late: 0.1, forward: 1, rate: 1 })).toBe(1);
     expect(paceOf({ late: 1, forward: 0.4, rate: 1 })).toBe(1);
     expect(paceOf({ late: 30, forward: 5, rate: 1 })).toBe(1);
-    expect(paceOf({ late: -1, forward: 5, rate: 1.1 })).toBe(1);
+    expect(paceOf({ late: -0.1, forward: 5, rate: 1 })).toBe(1);
+  });
+  it("falls back from too near the edge, whatever the buffer holds", () => {
+    expect(paceOf({ late: -0.5, forward: 0.2, rate: 1 })).toBe(0.92);
+    expect(paceOf({ late: -0.05, forward: 0.9, rate: 0.92 })).toBe(0.97);
+    expect(paceOf({ late: -0.02, forward: 0.9, rate: 0.97 })).toBe(1);
   });
   it("catches up gently, and goes on until it is there", () => {
     expect(paceOf({ late: 0.2, forward: 1, rate: 1 })).toBe(1.1);

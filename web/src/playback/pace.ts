@@ -13,9 +13,11 @@ const STOP_S = 0.03;
 export const DRIFT_S = 3.5;
 const MAX_RATE = 1.25;
 const MIN_STEP = 0.03;
+/** Nearer to the edge than the hold-back, every late part is a stall; slower than this is heard. */
+const MIN_RATE = 0.92;
 
 export interface Distance {
-  /** Seconds that playback is later than it should be. */
+  /** Seconds that playback is later than it should be; negative: too near to the edge. */
   readonly late: number;
   /** Seconds in the buffer ahead of the playhead. */
   readonly forward: number;
@@ -23,8 +25,11 @@ export interface Distance {
   readonly rate: number;
 }
 
-/** The rate to set; 1 unless there is something to catch up and media to do it with. */
+/** The rate to set; 1 unless there is something to fall back, or to catch up and media to do it with. */
 export function paceOf({ late, forward, rate }: Distance): number {
+  if (late < (rate < 1 ? -STOP_S : -START_S)) {
+    return Math.round((1 + Math.max(MIN_RATE - 1, Math.min(-MIN_STEP, late * 0.5))) * 100) / 100;
+  }
   const limit = rate > 1 ? STOP_S : START_S;
   if (late < limit || late > DRIFT_S || forward < MIN_FORWARD_S) return 1;
   const gain = Math.max(MIN_STEP, Math.min(MAX_RATE - 1, late * 0.5));

@@ -244,12 +244,16 @@ export class Session {
     const engine = this.#engine;
     if (video.currentTime !== this.#lastTime) {
       this.#lastTime = video.currentTime;
-      if (this.#meter.current(now) > 0 && video.readyState >= 3 && !video.seeking) this.#moved();
+      // Chromium lets the sound run on for seconds over missing pictures, without a waiting event.
+      if (this.#everPlayed && !video.paused && !video.seeking && inHole(video)) this.#meter.waiting(now);
+      else if (this.#meter.current(now) > 0 && video.readyState >= 3 && !video.seeking) this.#moved();
       if (this.#meter.current(now) === 0) this.#movedAt = now;
     }
     engine?.cushion(this.#cushion.tick(now));
     this.#pace();
-    const due = engine !== null && !video.paused && !this.#playedOut;
+    // Before the first picture the element is still paused: autoplay waits for loadeddata.
+    const starting = !this.#everPlayed && video.readyState === HTMLMediaElement.HAVE_METADATA;
+    const due = engine !== null && (!video.paused || starting) && !this.#playedOut;
     if (due) this.#recover(engine, now - this.#movedAt, now);
     if (!due) this.#movedAt = now;
     this.#tell();
@@ -325,6 +329,16 @@ function nextBuffered(video: HTMLVideoElement): number | null {
     if (start > currentTime && end - start > 0.3) return start + 0.02;
   }
   return null;
+}
+
+/** Whether the playhead stands or runs between two buffered stretches. */
+function inHole({ buffered, currentTime }: HTMLVideoElement): boolean {
+  let after = false;
+  for (let i = 0; i < buffered.length; i += 1) {
+    if (buffered.start(i) <= currentTime && buffered.end(i) > currentTime) return false;
+    after ||= buffered.start(i) > currentTime;
+  }
+  return after;
 }
 
 /** Seconds buffered from the playhead on without a hole. */
