@@ -395,9 +395,10 @@ async def test_a_flood_of_empty_messages_waits_its_turn_and_loses_nothing() -> N
         # As many turns of the loop as the flood needs, each with room for everybody else.
         turns = 0
         peer.send(flood + video(AVC_KEY))
-        while not publication.packets:
-            await asyncio.sleep(0)
-            turns += 1
+        async with asyncio.timeout(10):
+            while not publication.packets:
+                await asyncio.sleep(0)
+                turns += 1
         assert turns > 60_000 // TURN_COST
         assert publication.closed == []
 
@@ -408,7 +409,10 @@ async def test_publish_at_the_end_of_a_turn_waits_for_the_key() -> None:
         peer = await server.connect()
         peer.send(HANDSHAKE + CONNECT + CREATE + header(0, 3, type_id=3) + header(3, 3) * 900)
         peer.send(publish("good") + video(AVC_CONFIG) + video(AVC_KEY))
-        await server.until(lambda: server.gate.asked == ["good"])
+        async with asyncio.timeout(10):
+            while server.gate.asked != ["good"]:
+                await asyncio.sleep(0)
         server.gate.hold.set()
-        await server.until(lambda: bool(server.gate.publications))
-        await server.until(lambda: len(server.gate.publications[0].packets) == 1)
+        await peer.until(b"NetStream.Publish.Start")
+        publication = server.gate.publications[0]
+        await server.until(lambda: len(publication.packets) == 1)
