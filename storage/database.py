@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
+
+log = structlog.get_logger(__name__)
 
 BUSY_TIMEOUT_MS = 2000
 """How long a SQLite write waits for another process's transaction."""
@@ -107,6 +110,8 @@ class Database:
                 async with connection.begin():
                     yield connection
         except DBAPIError as err:
+            # The driver's own words, without the statement and its values.
+            log.error("database failed", reason=str(err.orig))
             raise DatabaseUnavailable(_sentence(str(err.orig))) from err
         except (SQLAlchemyError, OSError) as err:
             raise DatabaseUnavailable(f"the database failed: {type(err).__name__}") from err
@@ -140,6 +145,8 @@ def _sentence(reason: str) -> str:
     lowered = reason.lower()
     if "is full" in lowered or "no space" in lowered:
         return "the disk that holds the database is full; free some space and send it again"
+    if "disk i/o error" in lowered:
+        return "the database cannot be written; check the disk and its quota, then send it again"
     if "locked" in lowered or "busy" in lowered:
         return "the database is locked by another process; send it again in a moment"
     if "readonly" in lowered or "read-only" in lowered:
