@@ -137,6 +137,13 @@ def test_long_gop_is_reencoded_with_a_finding(server: Server, push: Callable[...
     durations = [float(d) for d in re.findall(r"#EXTINF:([\d.]+)", tail)]
     assert durations
     assert max(durations) <= 2.5
+
+    def reencoded() -> bool:
+        playlist = reader.media("source")
+        newest = [s for s in playlist.segments if s.uri and not s.gap_tag]
+        return len({s.init_section.uri for s in newest[-2:]}) == 1 and len(newest) >= 2
+
+    wait_for(reencoded, 20, "two segments of one encoder")
     assert reader.decode("source", segments=2).frames > 100
 
 

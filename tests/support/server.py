@@ -65,6 +65,8 @@ class Server:
     directory: Path
     settings: dict[str, Any] = field(default_factory=dict)
     streams: list[tuple[str, str]] = field(default_factory=lambda: [(STREAM, KEY)])
+    prefix: list[str] = field(default_factory=list)
+    """Command that runs the server's own, for another environment of the process."""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +103,16 @@ class Server:
         overrides = [a for k, v in self.settings.items() for a in ("--set", f"{k}={v}")]
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vitrina", "serve", "--config", str(config), *overrides],
+                [
+                    *self.prefix,
+                    sys.executable,
+                    "-m",
+                    "vitrina",
+                    "serve",
+                    "--config",
+                    str(config),
+                    *overrides,
+                ],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -119,6 +130,12 @@ class Server:
             return self.get("/readyz").status == 200
         except OSError:
             return False
+
+    def kill(self) -> None:
+        """End it as a power failure would: SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(5)
 
     def stop(self, timeout_s: float = 10) -> int:
         """Send SIGTERM; return the exit code."""
