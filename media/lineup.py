@@ -105,8 +105,10 @@ class Lineup:
             edge = rendition.edge
             if last is None or edge is None or edge >= last.start:
                 continue
-            if now - last.start > self._patience(name, on_air=on_air):
-                rendition.fill_gap(last.start)
+            # Not the newest boundary: with patience for more than a segment it is never due.
+            due = self._grid.segment_at(now - self._patience(name, on_air=on_air) - 1).start
+            if edge < due:
+                rendition.fill_gap(due)
                 self._waiting.add(name)
 
     def _patience(self, name: str, *, on_air: bool) -> int:

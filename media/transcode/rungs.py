@@ -101,7 +101,8 @@ class RungThread:
             return
         self._last_pts = picture.pts
         below = self.below
-        if self.rung.name in self.relief.paused:
+        # A rung pauses at a boundary: a segment that ends halfway is a hole for its viewers.
+        if self.rung.name in self.relief.paused and (picture.idr or self._waiting):
             self._waiting = True
             if below is not None:
                 below.queue.put(replace(picture, queued_ns=time.monotonic_ns()))

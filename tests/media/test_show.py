@@ -371,6 +371,26 @@ async def test_rungs_follow_the_source_and_pause_when_the_worker_dies(clip: Clip
     assert [msn for msn, _, _ in rung] == list(range(rung[0][0], rung[-1][0] + 1))
 
 
+async def test_a_rung_that_falls_silent_is_listed_as_gaps(clip: Clip, small_clip: Clip):
+    ladder = LadderSettings.model_validate({"rungs": [{"height": 144, "bitrate_kbps": 100}]})
+    big = Clip((320, 180))
+    stage = Stage(ladder)
+    stage.begin(big.format, AAC)
+    stage.play(big, range(9))
+    assert stage.worker is not None
+    stage.worker.answer(small_clip, formats=True)
+    stage.play(big, range(9, 120), worker=small_clip)
+    stage.play(big, range(120, 420))  # ten seconds in which the worker, alive, brings nothing
+    rung = segments(await stage.text("144p"))
+    gaps = [msn for msn, _, gap in rung if gap]
+    assert gaps
+    assert segments(await stage.text("source"))[-1][0] - rung[-1][0] <= 1
+    stage.worker.packets.clear()
+    stage.play(big, range(420, 600), worker=small_clip)
+    rung = segments(await stage.text("144p"))
+    assert [msn for msn, _, gap in rung if gap] == list(range(gaps[0], rung[-2][0]))
+
+
 async def test_endless_gop_is_cut_and_then_reencoded(long_gop_clip: Clip, small_clip: Clip):
     stage = Stage(LadderSettings(rungs=()))
     stage.begin(long_gop_clip.format, AAC)
