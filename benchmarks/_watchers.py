@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.server import Server
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-_CUE = re.compile(r'#EXT-X-DATERANGE:[^\n]*ID="([^"]+)"')
+_CUE = re.compile(r'#EXT-X-DATERANGE:[^\n]*ID="([^"]+)\.\d+"')
 
 
 def samples(server: Server) -> Samples:
