@@ -17,6 +17,7 @@ import structlog
 from media import findings
 from media.findings import Findings, Severity
 from media.grid import GridRule, SegmentGrid
+from media.hls import rules
 from media.hls.rendition import Rendition
 from media.lineup import AUDIO, PATIENCE_IDLE, PATIENCE_SOURCE, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
@@ -145,10 +146,15 @@ class Show:
         self._on_started = on_started
         self._segment = hls.segment_ms * TICKS_PER_SECOND // 1000
         self._rule = GridRule(segment=self._segment, longest=longest_segment(hls.segment_ms))
+        self._limit = rules.longest_segment(rules.target_duration_s(hls.segment_ms))
         self._encoders = encoders(self)
         self._plan: Plan | None = None
         self._passthrough = ladder.passthrough
         self._reset_decoders = False
+        self._owed_discontinuity = False
+        """Formats changed where no segment could start: the next one starts with it."""
+        self._newest = 0
+        """Presentation time of the newest packet of all runs."""
         self._formats: dict[Kind, TrackFormat] = {}
         self._substitute: str | None = None
         """Rung that feeds `source` too, because the encoder's own pictures cannot be used."""
@@ -228,7 +234,8 @@ class Show:
         timeline = run.timeline = Timeline(
             clock=self.clock,
             wrap_ticks=run.wrap_ticks,
-            floor=max(self.lineup.edge() or 0, last.start + 1 if last else 0),
+            # Open parts reach beyond the edge: what lies before their end would be dropped.
+            floor=max(self.lineup.edge() or 0, last.start + 1 if last else 0, self._newest + 1),
             repaired=lambda reason: self._meter.repaired(self.stream, reason.value),
             late=late,
         )
@@ -241,6 +248,7 @@ class Show:
         if run.first is None:
             run.first = run.since = packet.dts
         run.last[kind] = packet.dts
+        self._newest = max(self._newest, packet.pts)
         run.heard = self.clock.now(packet.arrived_ns)
         run.bytes_in[kind] = run.bytes_in.get(kind, 0) + len(packet.payload)
         if kind is Kind.VIDEO:
@@ -275,10 +283,13 @@ class Show:
         """Begin a segment in every rendition at a run's, or a new format's, first key frame."""
         run.video_started = True
         changed = any(known != run.formats.get(kind) for kind, known in self._formats.items())
+        discontinuity = changed or self._reset_decoders
+        self._reset_decoders = False
         last = self.grid.last
         if last is None or pts > last.start:
-            self._add_boundary(pts, discontinuity=changed or self._reset_decoders)
-            self._reset_decoders = False
+            self._add_boundary(pts, discontinuity=discontinuity)
+        else:
+            self._owed_discontinuity |= discontinuity
         if self.lineup.get(SOURCE) is not None:
             self.lineup.hold([SOURCE])
         self._apply_formats(run)
@@ -304,7 +315,10 @@ class Show:
         self._cuts_without_key += 1
         seconds = self._cuts_without_key * self._rule.longest / TICKS_PER_SECOND
         reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._ladder.enabled
-        self._add_boundary(pts, discontinuity=reencode)
+        self._advance_to(pts - self._limit)
+        last = self.grid.last
+        if reencode or last is None or self._rule.must_cut(pts, last.start):
+            self._add_boundary(pts, discontinuity=reencode)
         if not reencode:
             self._report("no_keyframe", findings.no_keyframe(seconds))
             return
@@ -322,6 +336,9 @@ class Show:
             return
         current = self._formats.get(Kind.AUDIO)
         if current is None or (current != announced and not run.video_started):
+            last = self.grid.last
+            if current is not None and (last is None or packet.dts > last.start):
+                self._add_boundary(packet.dts, discontinuity=True)
             self._apply_formats(run)
         elif current != announced:
             return  # the new parameters begin with the next key frame
@@ -349,6 +366,10 @@ class Show:
     # ── boundaries and formats ───────────────────────────────────────────────────────────────
 
     def _add_boundary(self, start: int, *, discontinuity: bool = False) -> None:
+        """Start a segment at `start`, and regular ones before it where one would be too long."""
+        self._advance_to(start - self._limit)
+        discontinuity = discontinuity or self._owed_discontinuity
+        self._owed_discontinuity = False
         self.grid.add(start, discontinuity=discontinuity)
         if discontinuity:
             self._meter.discontinuity(self.stream)
@@ -463,7 +484,9 @@ class Show:
         if silence is None or silence > SILENCE_SEGMENTS * self._segment:
             self._advance_to(now - self._segment - PATIENCE_IDLE)
         silent = silence is None or silence > HESITATION
-        self.lineup.fill_holes(now, on_air=self.on_air, silent=silent)
+        # What a congested link delays is not lost: patience counts from when it is due here.
+        delay = 0 if silent else max(0, -self.lead)
+        self.lineup.fill_holes(now - delay, on_air=self.on_air, silent=silent)
         ready_at = self._ready_at
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
