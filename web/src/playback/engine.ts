@@ -42,6 +42,8 @@ export interface Engine {
   readonly isLive: boolean;
   /** Seconds to stay further behind live than the playlist's hold-back, after stalls. */
   cushion(seconds: number): void;
+  /** Leaves a rung whose list stands still for another, unless the viewer chose it. */
+  sidestep(): void;
   start(): Promise<void>;
   destroy(): void;
 }

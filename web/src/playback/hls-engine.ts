@@ -9,6 +9,8 @@ import { hlsConfig } from "./hls-config";
 const MAX_KNOWN_RANGES = 4096;
 /** Clear of the seam between a gap and the media after it. */
 const EDGE_S = 0.05;
+/** How long a rung that stood still is left alone. */
+const SIDESTEP_MS = 15_000;
 
 export class HlsEngine implements Engine {
   readonly name = "hls.js";
@@ -17,6 +19,7 @@ export class HlsEngine implements Engine {
   #quality = -1;
   #holdBack = 0;
   #cushion = 0;
+  #sidestep: ReturnType<typeof setTimeout> | undefined;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
   readonly #ranges = new Map<string, number | null>();
 
@@ -57,6 +60,7 @@ export class HlsEngine implements Engine {
 
   destroy(): void {
     this.#destroyed = true;
+    clearTimeout(this.#sidestep);
     this.#hls?.destroy();
     this.#hls = null;
   }
@@ -82,6 +86,8 @@ export class HlsEngine implements Engine {
 
   set quality(index: number) {
     this.#quality = index;
+    clearTimeout(this.#sidestep);
+    this.#sidestep = undefined;
     // loadLevel switches with the next part; nextLevel would flush the second that low latency buffers.
     if (this.#hls) this.#hls.loadLevel = index;
   }
@@ -123,6 +129,18 @@ export class HlsEngine implements Engine {
     if (!this.#hls || this.#holdBack === 0 || seconds === this.#cushion) return;
     this.#cushion = seconds;
     this.#hls.targetLatency = this.#holdBack + seconds;
+  }
+
+  sidestep(): void {
+    const hls = this.#hls;
+    if (!hls || this.#quality >= 0 || this.#sidestep !== undefined || hls.levels.length < 2) return;
+    // hls.js would wait for the blocked reload, and its own estimate would lead it back at once.
+    const level = hls.loadLevel > 0 ? hls.loadLevel - 1 : 1;
+    hls.loadLevel = level;
+    this.#sidestep = setTimeout(() => {
+      this.#sidestep = undefined;
+      if (this.#quality < 0 && hls.loadLevel === level) hls.loadLevel = -1;
+    }, SIDESTEP_MS);
   }
 
   #listed(details: LevelDetails, advanced: boolean): void {

@@ -69,6 +69,10 @@ export class NativeEngine implements Engine {
     // The system's player minds its own distance from the edge.
   }
 
+  sidestep(): void {
+    // It also chooses its rungs.
+  }
+
   #edge(): number | null {
     const { seekable } = this.video;
     return seekable.length ? seekable.end(seekable.length - 1) : null;

@@ -32,6 +32,8 @@ const REBUILD_MS = 12_000;
 const SILENT_ORIGIN_MS = 20_000;
 const FRESH_MS = 4000;
 const SILENCE_MS = 2000;
+/** Two parts late: the second that low latency buffers is nearly gone. */
+const STILL_MS = 750;
 const SEEK_SYNC_MS = 300;
 /** Longer waits are outages; staying further behind would not have helped. */
 const OWN_NETWORK_MS = 3000;
@@ -250,6 +252,9 @@ export class Session {
       if (this.#meter.current(now) === 0) this.#movedAt = now;
     }
     engine?.cushion(this.#cushion.tick(now));
+    const still = now - this.#advancedAt;
+    // A silence of all renditions (the encoder's) is not one rung's fault.
+    if (this.#everPlayed && this.#server === "live" && still > STILL_MS && still < SILENCE_MS) engine?.sidestep();
     this.#pace();
     // Before the first picture the element is still paused: autoplay waits for loadeddata.
     const starting = !this.#everPlayed && video.readyState === HTMLMediaElement.HAVE_METADATA;
