@@ -148,7 +148,8 @@ class Rendition:
         self._pushed_ns = self._now_ns()
         version = self._publisher.version
         self._segmenter.push(packet)
-        self._announce(version)
+        if self._publisher.version != version:
+            self._announce(version)
 
     def fill_gap(self, until: int) -> None:
         """List the time up to `until` (presentation ticks) as missing.

@@ -112,11 +112,37 @@ class Segmenter:
         One that would make the segment too long while the next boundary is undecided (sound,
         when pictures are late) is held; beyond `_MAX_HELD` the oldest is dropped and counted.
         """
+        if self._continues(packet):
+            nominal = self._pacer.see(packet)
+            if nominal <= 2 * self._nominal:
+                self._append(packet, nominal)
+            else:
+                self._place(packet, nominal)
+            return
         self._held.append(packet)
         if len(self._held) > _MAX_HELD:
             self._held.popleft()
             self.dropped += 1
         self._drain()
+
+    def _continues(self, packet: Packet) -> bool:
+        """Whether `packet` plainly goes on with the open part, as nine out of ten do.
+
+        Nothing is held, no boundary is decided, and a frame as long as the last two fits with
+        room to spare: then none of the rules below has anything to say.
+        """
+        if not self._units or self._held:
+            return False
+        assert self._last_dts is not None
+        assert self._boundary is not None
+        step = packet.dts - self._last_dts
+        room = packet.dts + 2 * self._nominal - self._edge
+        return (
+            0 < step <= 2 * self._nominal
+            and room <= self._target
+            and packet.dts + self._target - self._segment_start < self._limit
+            and self._grid.after(self._boundary.msn) is None
+        )
 
     def _drain(self) -> None:
         while self._held and not self._must_wait(self._held[0]):
@@ -136,7 +162,9 @@ class Segmenter:
         if self._unwanted(packet):
             self.dropped += 1
             return
-        nominal = self._pacer.see(packet)
+        self._place(packet, self._pacer.see(packet))
+
+    def _place(self, packet: Packet, nominal: int) -> None:
         if self._boundary is None:
             self._shift = packet.pts - packet.dts
             self._edge = packet.dts
@@ -147,6 +175,9 @@ class Segmenter:
                 self._set_shift(packet.pts - packet.dts)
         self._needs_key = False
         self._gapped = False
+        self._append(packet, nominal)
+
+    def _append(self, packet: Packet, nominal: int) -> None:
         self._units.append(packet)
         self._last_dts = packet.dts
         self._nominal = nominal
