@@ -137,8 +137,13 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     except web.HTTPException as error:
         problem = _router_problem(error)
-        request.app[PARTS].deps.meter.request("unrouted", problem.status, 0.0)
-        return problem.response()
+        parts = request.app[PARTS]
+        parts.deps.meter.request("unrouted", problem.status, 0.0)
+        response = problem.response()
+        response.headers["Server"] = "vitrina"
+        if request.path.startswith(("/live/", "/static/")):
+            _add(response, parts.cors.headers(request.headers.get("Origin")))
+        return response
 
 
 def _router_problem(error: web.HTTPException) -> Problem:

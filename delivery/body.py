@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from delivery.problems import FieldError, Problem, invalid
 from overlay.times import parse_ms
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 READ_TIMEOUT_S = 15.0
 MAX_KEY = 200
@@ -34,6 +34,9 @@ async def read_bytes(request: web.Request, *, limit: int) -> bytes:
                 parts.append(chunk)
     except TimeoutError:
         raise Problem(408, "The body did not arrive in time.") from None
+    except (ClientError, PayloadEncodingError, ConnectionError, web.RequestPayloadError):
+        # Cut short or no chunked coding (RFC 9112 7.1): the client's fault, whoever reads this.
+        raise Problem(400, "The body ended before it was complete.") from None
     return b"".join(parts)
 
 
@@ -79,7 +82,8 @@ def query_time(request: web.Request, name: str) -> int | None:
     if text is None:
         return None
     try:
-        return parse_ms(text)
+        # The plus of a zone is a space in a query where the client did not encode it.
+        return parse_ms(text.replace(" ", "+"))
     except ValueError as err:
         raise invalid([FieldError(name, str(err))]) from None
 

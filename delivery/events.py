@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from delivery.cors import Cors
     from delivery.meter import DeliveryMeter
     from delivery.seams import Directory, StreamView
+    from overlay.entry import Entry
     from overlay.service import CueService
     from overlay.subscribers import Subscription
 
@@ -36,6 +37,8 @@ WRITE_TIMEOUT_S = 10.0
 RETRY_MS = 2000
 POLL_S = 0.25
 MAX_ID_DIGITS = 15
+MAX_FORMATTED = 1024
+"""Events kept as bytes, of some 2 KB at most."""
 
 
 def format_event(event: str, data: Mapping[str, object], *, id: int | None = None) -> bytes:  # noqa: A002
@@ -90,6 +93,7 @@ class EventHub:
         self._heartbeat_s = heartbeat_s
         self._readers: dict[str, set[_Reader]] = {}
         self._states: dict[str, str] = {}
+        self._formatted: dict[tuple[str, int], bytes] = {}
         self._count = 0
         self._draining = False
 
@@ -129,6 +133,16 @@ class EventHub:
         view = self._directory.get(name)
         if view is None:
             raise Problem(404, "There is no stream of that name.")
+        headers = {
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Cache-Control": "no-store",
+            "Server": "vitrina",
+            # Proxies that buffer (nginx) would hold events back.
+            "X-Accel-Buffering": "no",
+            **self._cors.headers(request.headers.get("Origin")),
+        }
+        if request.method == "HEAD":
+            return web.Response(headers=headers)
         if self._draining or self._count >= self._limit:
             self._meter.refused("event_streams")
             raise Problem(
@@ -136,16 +150,7 @@ class EventHub:
             )
         # Subscribed before the answer begins: nothing is missed between the two.
         entries = self._cues.subscribe(name, _last_seq(request))
-        response = web.StreamResponse(
-            status=HTTPStatus.OK,
-            headers={
-                "Content-Type": "text/event-stream; charset=utf-8",
-                "Cache-Control": "no-store",
-                # Proxies that buffer (nginx) would hold events back.
-                "X-Accel-Buffering": "no",
-                **self._cors.headers(request.headers.get("Origin")),
-            },
-        )
+        response = web.StreamResponse(status=HTTPStatus.OK, headers=headers)
         reader = _Reader()
         self._count += 1
         self._readers.setdefault(name, set()).add(reader)
@@ -185,10 +190,21 @@ class EventHub:
         try:
             async for entry in entries:
                 # Waiting here moves the pressure into the subscription, which is bounded.
-                await reader.queue.put(format_event("cue", entry.event(), id=entry.seq))
+                await reader.queue.put(self._format(entry))
         except CueError as error:
             log.warning("a cue stream ended early", reason=error.reason)
         reader.close()
+
+    def _format(self, entry: Entry) -> bytes:
+        """Return an entry as an event; all readers of a stream share the bytes."""
+        key = entry.stream, entry.seq
+        event = self._formatted.get(key)
+        if event is None:
+            if len(self._formatted) >= MAX_FORMATTED:
+                self._formatted.clear()
+            event = format_event("cue", entry.event(), id=entry.seq)
+            self._formatted[key] = event
+        return event
 
     async def _write(
         self, request: web.Request, response: web.StreamResponse, reader: _Reader

@@ -254,13 +254,20 @@ class MediaPath:
             return WireResponse(304, head, b"")
         status = 200
         asked = headers.get("Range")
-        if asked is not None and headers.get("If-Range", etag) == etag:
+        # Range is for GET alone (RFC 9110 14.2).
+        if asked is not None and request.method == "GET" and headers.get("If-Range", etag) == etag:
             try:
                 span = negotiate.single_range(asked, len(body))
             except negotiate.Unsatisfiable:
-                return WireResponse(
-                    416, b"%bContent-Range: bytes */%d\r\n" % (head, len(body)), b""
-                )
+                # Never kept: a cache would hand it to those who ask for all of it.
+                raise Problem(
+                    416,
+                    f"The range begins behind the end; there are {len(body)} bytes.",
+                    headers={
+                        "Content-Range": f"bytes */{len(body)}",
+                        "Cache-Control": "no-store",
+                    },
+                ) from None
             if span is not None:
                 head = b"%bContent-Range: bytes %d-%d/%d\r\n" % (
                     head,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 CONTENT_TYPE = "application/problem+json"
+MAX_FIELDS = 100
+"""Faults named in one answer: an import of 5000 products may have as many."""
 
 
 class FieldProblem(BaseModel):
@@ -94,6 +96,9 @@ def from_validation(error: ValidationError, prefix: str = "") -> Problem:
         elif item["type"] == "missing":
             detail = "this field is required"
         fields.append(FieldError(prefix + name, detail))
+    if len(fields) > MAX_FIELDS:
+        more = len(fields) - MAX_FIELDS
+        fields = [*fields[:MAX_FIELDS], FieldError(prefix + "body", f"and {more} more faults")]
     return invalid(fields)
 
 

@@ -20,6 +20,9 @@ STOP_S = 3.0
 KEEPALIVE_S = 75.0
 """Also the time a client has for its first whole request head."""
 SWEEP_S = 2.0
+MAX_HEADERS = 64
+"""A browser behind a CDN sends 40. With 8 KB a line this bounds what an unfinished head may hold
+for as long as `KEEPALIVE_S`."""
 BACKLOG = 1024
 
 log = structlog.get_logger(__name__)
@@ -67,6 +70,7 @@ class HttpServer:
             logger=server_logger(meter),
             keepalive_timeout=KEEPALIVE_S,
             auto_decompress=False,
+            max_headers=MAX_HEADERS,
             limit=self._limits.max_http_connections,
             meter=meter,
         )

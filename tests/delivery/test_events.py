@@ -150,3 +150,11 @@ async def test_a_client_that_does_not_read_is_cut_off(site, monkeypatch):
     assert "slow" in site.meter.refusals
     writer.close()
     del reader
+
+
+async def test_head_ends_at_once_without_a_body(site):
+    async with site.session.head(site.url + EVENTS) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert await response.read() == b""
+    assert site.app[PARTS].events.count == 0

@@ -138,6 +138,16 @@ async def test_a_range_behind_the_end(site):
     async with site.get(path, headers={"Range": "bytes=9999999-"}) as response:
         assert response.status == 416
         assert response.headers["Content-Range"] == f"bytes */{size}"
+        # A cache that kept it would refuse everybody else.
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_range_counts_with_get_alone(site):
+    path = await a_segment(site)
+    async with site.session.head(site.url + path, headers={"Range": "bytes=0-9"}) as response:
+        assert response.status == 200
+        assert "Content-Range" not in response.headers
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,14 @@ async def test_an_endless_header_is_refused(site):
     assert b" 400 " in answer.split(b"\r\n")[0]
 
 
+async def test_a_head_of_many_lines_is_refused(site):
+    lines = b"".join(b"X-%d: a\r\n" % number for number in range(70))
+    reader, writer = await raw(site, b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + lines)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert b" 400 " in answer.split(b"\r\n")[0]
+
+
 async def test_connections_are_bounded(serve):
     async with serve(limits=LimitsSettings(max_http_connections=10)) as site:
         open_now = []
