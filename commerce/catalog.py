@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import delete, func, insert, select
@@ -63,6 +63,10 @@ class Product(ProductBody):
     sku: Sku
 
 
+Objects: TypeAlias = "list[Product]"
+# `Catalog.list` takes the builtin's name inside the class.
+
+
 class Catalog:
     """Products by SKU. Every method raises `storage.database.DatabaseUnavailable`."""
 
@@ -93,6 +97,16 @@ class Catalog:
             query = select(products).where(products.c.sku == sku)
             row = (await connection.execute(query)).first()
         return None if row is None else _product(row)
+
+    async def get_many(self, skus: Collection[str]) -> Objects:
+        """Return those products of `skus` that there are, in their order."""
+        wanted = list(dict.fromkeys(skus))
+        found: dict[str, Product] = {}
+        async with self._database.read() as connection:
+            for chunk in _chunks(wanted):
+                query = select(products).where(products.c.sku.in_(chunk))
+                found |= {row.sku: _product(row) for row in await connection.execute(query)}
+        return [found[sku] for sku in wanted if sku in found]
 
     async def delete(self, sku: str) -> bool:
         """Remove a product; False where there was none. Cues that name it keep their text."""

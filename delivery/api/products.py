@@ -99,9 +99,9 @@ async def shown_products(request: web.Request) -> web.Response:
     skus = request.query.getall("sku", [])
     if not 1 <= len(skus) <= MAX_ASKED:
         raise invalid([FieldError("sku", f"name 1 to {MAX_ASKED} products: ?sku=A&sku=B")])
-    found = [await _catalog(request).get(sku) for sku in dict.fromkeys(skus)]
+    found = await _catalog(request).get_many(skus)
     return web.json_response(
-        {"products": [_json(product) for product in found if product is not None]},
+        {"products": [_json(product) for product in found]},
         headers={"Cache-Control": "public, max-age=10"},
     )
 

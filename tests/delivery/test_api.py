@@ -326,3 +326,61 @@ async def test_a_body_that_never_comes_is_given_up(site, monkeypatch):
     line = await asyncio.wait_for(reader.readline(), 10)
     writer.close()
     assert b" 408 " in line
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"Content-Length: 100\r\n\r\n{",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ],
+)
+async def test_a_client_that_leaves_within_its_body_is_no_fault_of_ours(site, start, caplog):
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(
+        b"POST /api/v1/streams/demo/cues HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\n"
+        + start
+    )
+    await writer.drain()
+    async with asyncio.timeout(10):
+        while not site.server._table.count:
+            await asyncio.sleep(0.01)
+        # One more round trip of the loop's thread to the database: the body is being read.
+        async with site.get("/live/demo/state.json"):
+            pass
+        writer.close()
+        while not site.meter.requests or site.meter.requests[-1][0] != "fire_cue":
+            await asyncio.sleep(0.01)
+    assert site.meter.requests[-1] == ("fire_cue", 400)
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_zone_of_a_query_may_have_a_bare_plus(site):
+    at = "2026-11-22T17:00:00"
+    async with site.get(f"/live/demo/state.json?at={at}+01:00") as response:
+        assert response.status == 200
+        assert (await response.json())["at"] == "2026-11-22T16:00:00.000Z"
+
+
+async def test_a_wrong_method_is_cross_origin_readable_where_the_right_one_is(site):
+    for path in ("/live/demo/state.json", "/live/demo/events", "/static/x.js"):
+        async with site.session.post(site.url + path) as response:
+            assert response.status == 405
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+    async with site.session.put(site.url + "/api/v1/streams") as response:
+        assert response.status == 405
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_an_import_of_nothing_but_faults_has_a_short_answer(site):
+    products = [{"x": 1}] * 5000
+    async with site.call("POST", "/api/v1/products/import", json=products) as response:
+        body = await problem(response)
+    assert response.status == 422
+    assert len(body["errors"]) == 101
+    assert body["errors"][-1]["detail"] == "and 19900 more faults"
+
+
+async def test_products_of_a_page_in_the_order_asked(site):
+    async with site.get("/live/demo/products.json?sku=NO&sku=DEMO-1&sku=DEMO-1") as response:
+        assert [p["sku"] for p in (await response.json())["products"]] == ["DEMO-1"]
