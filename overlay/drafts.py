@@ -13,6 +13,7 @@ from overlay.entry import IN_BAND_BYTES, Entry, State, slot_of
 from overlay.errors import Conflict, Invalid, NotFound, TooMany
 from overlay.schedule import begin_ms, end_ms
 from overlay.slots import clipped_end, consequences
+from overlay.timeline import FAR_MS
 from overlay.times import format_ms, parse_at
 
 if TYPE_CHECKING:
@@ -76,12 +77,7 @@ class Draft:
                 f"{MAX_TO_COME} cues are live or scheduled on stream {entry.stream!r} already; "
                 "schedule this one later"
             )
-        live = self._timeline.busiest(entry.at_ms, entry.end_ms)
-        if live > self._limits.max_live:
-            raise TooMany(
-                f"{self._limits.max_live} cues may be live at once, and this one would be number "
-                f"{live}; end one first"
-            )
+        self._refuse_crowd(entry)
         return entry
 
     def revise(self, cue_id: str, patch: CuePatch) -> Entry:
@@ -119,7 +115,12 @@ class Draft:
         slot = entry.slot
         if slot is not None:
             entry = self._clip(entry, slot)
-        return self._add("revise", entry)
+        grows = _far(entry.end_ms) > _far(latest.end_ms)
+        entry = self._add("revise", entry)
+        if grows:
+            # Else a short cue could be fired beside the others and then stretched over them.
+            self._refuse_crowd(entry)
+        return entry
 
     def end(self, cue_id: str) -> Entry:
         """End a cue at the present."""
@@ -211,6 +212,14 @@ class Draft:
                     "choose another time, or retract that one"
                 )
 
+    def _refuse_crowd(self, entry: Entry) -> None:
+        live = self._timeline.busiest(entry.at_ms, entry.end_ms)
+        if live > self._limits.max_live:
+            raise TooMany(
+                f"{self._limits.max_live} cues may be live at once, and this one would be number "
+                f"{live}; end one first"
+            )
+
     def _clip(self, entry: Entry, slot: str) -> Entry:
         others = [other for other in self._timeline.in_slot(slot) if other.id != entry.id]
         return replace(entry, end_ms=clipped_end(others, entry))
@@ -234,3 +243,7 @@ class Draft:
         self._timeline.append(entry)
         self.entries.append((verb, entry))
         return entry
+
+
+def _far(end_ms: int | None) -> int:
+    return FAR_MS if end_ms is None else end_ms

@@ -146,3 +146,35 @@ def test_what_is_over_is_forgotten_and_what_is_not_stays():
     assert timeline.last_seq == 3
     with pytest.raises(ValueError, match="does not follow"):
         timeline.append(timeline.entries()[0])
+
+
+def test_a_short_cue_cannot_be_stretched_over_too_many_others():
+    timeline, now = Timeline(), EPOCH_MS
+
+    def draft():
+        return Draft(
+            timeline,
+            Moment(stream="s", now_ms=now, live=True),
+            limits=Limits(max_live=2, max_ahead_ms=86_400_000),
+            issued_at_ms=now,
+        )
+
+    def keep(made):
+        for _, entry in made.entries:
+            timeline.append(entry)
+
+    for number in range(3):
+        made = draft()
+        notice = {"type": "notice", "data": {"text": "x"}, "duration": 1}
+        made.fire(f"c{number}", read_cue({**notice, "at": f"+{2 * number + 1}"}))
+        keep(made)
+    made = draft()
+    made.revise("c0", read_patch({"duration": None}))
+    keep(made)
+    # At the third's time both would still be there.
+    with pytest.raises(CueError, match="may be live at once"):
+        draft().revise("c1", read_patch({"duration": 60}))
+    made = draft()
+    made.revise("c0", read_patch({"duration": 1}))
+    keep(made)
+    draft().revise("c1", read_patch({"duration": 60}))
