@@ -77,8 +77,9 @@ class Admin:
 
     async def refresh(self) -> None:
         """Follow what other processes (`vitrina streams`) changed in the database."""
-        wanted = self._configured | {record.name for record in await self._store.list()}
+        # Looked at first: what is added or removed here during the query is no news from there.
         known = {stream.name for stream in self._registry.all()}
+        wanted = self._configured | {record.name for record in await self._store.list()}
         for name in wanted - known:
             self._registry.add(name)
         for name in known - wanted:

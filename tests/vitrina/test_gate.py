@@ -1,0 +1,101 @@
+"""Following the database while streams come and go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from config.settings import Settings
+from storage.streams import StreamRecord
+from vitrina.gate import Admin
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class Named:
+    name: str
+
+
+class Names:
+    """A registry and a cue service of names only, which remember what was dropped."""
+
+    def __init__(self):
+        self.names = set()
+        self.dropped = []
+
+    def all(self):
+        return [Named(name) for name in self.names]
+
+    def add(self, name):
+        self.names.add(name)
+
+    def remove(self, name):
+        self.names.discard(name)
+        self.dropped.append(name)
+
+    async def forget(self, name):
+        pass
+
+
+class Store:
+    """A stream store; `during_list` runs between the query and its answer."""
+
+    def __init__(self):
+        self.names = set()
+        self.during_list = None
+
+    async def add(self, name):
+        self.names.add(name)
+        return "key"
+
+    async def remove(self, name):
+        self.names.discard(name)
+
+    async def list(self):
+        rows = [StreamRecord(name=name, created_at_ms=0) for name in sorted(self.names)]
+        if self.during_list is not None:
+            await self.during_list()
+        return rows
+
+
+@pytest.fixture
+def parts():
+    names, store = Names(), Store()
+    return Admin(settings=Settings(), store=store, registry=names, cues=names), names, store
+
+
+async def test_what_another_process_changed_is_followed(parts):
+    admin, names, store = parts
+    store.names = {"a", "b"}
+    await admin.refresh()
+    store.names = {"b"}
+    await admin.refresh()
+    assert names.names == {"b"}
+    assert names.dropped == ["a"]
+
+
+async def test_a_stream_made_during_the_query_is_not_dropped(parts):
+    admin, names, store = parts
+
+    async def make():
+        await admin.add("new")
+
+    store.during_list = make
+    await admin.refresh()
+    assert names.names == {"new"}
+    assert names.dropped == []
+
+
+async def test_a_stream_removed_during_the_query_does_not_come_back(parts):
+    admin, names, store = parts
+    await admin.add("old")
+
+    async def unmake():
+        store.during_list = None
+        await admin.remove("old")
+
+    store.during_list = unmake
+    await admin.refresh()
+    assert names.names == set()
