@@ -81,6 +81,7 @@ class Timeline:
         self._floor = floor
         self._repaired = repaired
         self._tracks: dict[tuple[Kind, int], _Track] = {}
+        self._has_video = False
         self._offset: int | None = None
         self._slew = 0
         self._drift = _Drift()
@@ -94,16 +95,18 @@ class Timeline:
         """Return the packet on the show clock: dts strictly rising per track, pts ≥ dts."""
         arrived = self._clock.now(packet.arrived_ns)
         composition = self._composition(packet.pts - packet.dts)
-        key = (packet.kind, packet.track)
+        kind = packet.kind
+        key = (kind, packet.track)
         track = self._tracks.get(key)
         if track is None:
             track = self._tracks[key] = self._start(packet.dts, arrived)
+            self._has_video = self._has_video or kind is Kind.VIDEO
             dts = max(track.last, self._floor)
         else:
             dts = self._next(track, packet.dts, arrived)
         track.last = dts
         track.arrived = arrived
-        if packet.kind is Kind.VIDEO or not any(k is Kind.VIDEO for k, _ in self._tracks):
+        if kind is Kind.VIDEO or not self._has_video:
             self._follow_drift(dts, arrived)
         return Packet(
             track=packet.track,
