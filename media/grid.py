@@ -26,6 +26,8 @@ class Boundary:
     """Presentation time on the show clock, in ticks."""
     discontinuity: bool = False
     """Decoders must be reset here: EXT-X-DISCONTINUITY in every rendition."""
+    discontinuities_before: int = 0
+    """EXT-X-DISCONTINUITY-SEQUENCE of a list that begins with this segment."""
 
 
 class SegmentGrid:
@@ -34,12 +36,6 @@ class SegmentGrid:
     def __init__(self) -> None:
         self._boundaries: list[Boundary] = []
         self._starts: list[int] = []
-        self._discontinuities = 0
-
-    @property
-    def discontinuities_before_last(self) -> int:
-        """EXT-X-DISCONTINUITY-SEQUENCE of a rendition that starts with the newest segment."""
-        return self._discontinuities - (self.last is not None and self.last.discontinuity)
 
     @property
     def last(self) -> Boundary | None:
@@ -52,10 +48,14 @@ class SegmentGrid:
         if last is not None and start <= last.start:
             raise ValueError(f"a boundary at {start} does not follow the one at {last.start}")
         boundary = Boundary(
-            msn=0 if last is None else last.msn + 1, start=start, discontinuity=discontinuity
+            msn=0 if last is None else last.msn + 1,
+            start=start,
+            discontinuity=discontinuity,
+            discontinuities_before=0
+            if last is None
+            else last.discontinuities_before + last.discontinuity,
         )
         self._boundaries.append(boundary)
-        self._discontinuities += discontinuity
         self._starts.append(start)
         if len(self._boundaries) > 2 * KEEP:
             del self._boundaries[:KEEP]

@@ -76,6 +76,8 @@ class Lineup:
             if not self._may_resume(rendition, packet):
                 return
             self._waiting.discard(name)
+        elif rendition.format_pending and not self._begins_segment(rendition, packet):
+            return
         rendition.push(packet)
 
     def _may_resume(self, rendition: Rendition, packet: Packet) -> bool:
@@ -87,10 +89,16 @@ class Lineup:
         start = self._grid.segment_at(packet.pts).start
         if packet.pts < edge - TOLERANCE:
             return False
-        if rendition.kind is Kind.VIDEO and start < edge - TOLERANCE:
+        needs_start = rendition.kind is Kind.VIDEO or rendition.format_pending
+        if needs_start and not self._begins_segment(rendition, packet):
             return False
         rendition.fill_gap(start)
         return True
+
+    def _begins_segment(self, rendition: Rendition, packet: Packet) -> bool:
+        """Whether the packet lies in a segment that the rendition has not begun."""
+        edge = rendition.edge
+        return edge is None or self._grid.segment_at(packet.pts).start >= edge - TOLERANCE
 
     def fill_holes(self, now: int, *, on_air: bool, silent: bool) -> None:
         """List as gaps what did not come in time.

@@ -137,7 +137,6 @@ class Show:
                 run_id=run_id,
                 meter=meter,
                 now_ns=now_ns,
-                discontinuity_sequence=self.grid.discontinuities_before_last,
             ),
         )
         self.ended = False

@@ -69,6 +69,11 @@ class Publisher:
         return fragmenter.format if fragmenter else None
 
     @property
+    def format_pending(self) -> bool:
+        """Whether the newest format counts only from the next segment on."""
+        return self._next_init is not None
+
+    @property
     def hinted(self) -> str | None:
         """Name that the next part will have."""
         return self._hinted
@@ -89,6 +94,15 @@ class Publisher:
         self._inits += 1
         self._window.add_init(init)
         self._next_fragmenter, self._next_init = fragmenter, init
+
+    def take_format(self) -> None:
+        """Let the newest format count from the open segment on, while nothing is in that."""
+        segment = self._window.last
+        if self._next_init is None or segment is None or segment.closed or segment.parts:
+            return
+        self._switch_format()
+        assert self._init is not None
+        self._window.replace_init(segment, self._init)
 
     def hint(self, boundary: Boundary | None) -> None:
         """Name the next part, expected to start `boundary` or to go on with the open segment.
@@ -130,9 +144,7 @@ class Publisher:
 
     def open_segment(self, boundary: Boundary, start: int, shift: int) -> None:
         """See `SegmentSink`."""
-        if self._next_init is not None:
-            self._init, self._next_init = self._next_init, None
-            self._fragmenter, self._next_fragmenter = self._next_fragmenter, None
+        self._switch_format()
         assert self._init is not None
         name = f"{self._run_id}-{boundary.msn}.m4s"
         segment = Segment(
@@ -144,7 +156,7 @@ class Publisher:
             end=start,
             shift=shift,
         )
-        self._window.open(segment)
+        self._window.open(segment, discontinuities_before=boundary.discontinuities_before)
 
     def move_start(self, start: int, shift: int) -> None:
         """See `SegmentSink`."""
@@ -228,6 +240,11 @@ class Publisher:
         """See `SegmentSink`."""
         self._window.restart()
         self.version += 1
+
+    def _switch_format(self) -> None:
+        if self._next_init is not None:
+            self._init, self._next_init = self._next_init, None
+            self._fragmenter, self._next_fragmenter = self._next_fragmenter, None
 
     def _begin_part(self, shift: int) -> Segment:
         segment = self._window.last

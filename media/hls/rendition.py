@@ -47,13 +47,10 @@ class Rendition:
         run_id: str,
         meter: MediaMeter,
         now_ns: Callable[[], int],
-        discontinuity_sequence: int = 0,
     ) -> None:
         """`run_id` makes names unique over restarts (letters, digits, `_`).
 
         `now_ns` is the monotonic clock of `Packet.arrived_ns`.
-        `discontinuity_sequence`: discontinuities of the stream before this rendition's start,
-        so that all renditions count alike (6.2.4).
         """
         self.name = name
         self.kind = kind
@@ -73,7 +70,6 @@ class Rendition:
         self._window = Window(
             segments=settings.window_segments,
             target_s=self._target_s,
-            discontinuity_sequence=discontinuity_sequence,
         )
         self._publisher = Publisher(
             stream=stream,
@@ -109,6 +105,11 @@ class Rendition:
         return self._publisher.format
 
     @property
+    def format_pending(self) -> bool:
+        """Whether the newest format counts only from the next segment on."""
+        return self._publisher.format_pending
+
+    @property
     def dropped(self) -> int:
         """Packets that found no place in the list."""
         return self._segmenter.dropped
@@ -133,12 +134,14 @@ class Rendition:
         self._siblings = siblings
 
     def set_format(self, fmt: TrackFormat, *, declared_bps: int = 0) -> None:
-        """Announce a format; its init segment counts from the next segment on.
+        """Announce a format; its init segment counts from the next segment that gets a packet.
 
         `declared_bps`: estimate until bit rates are measured. Raises `ValueError` for a format
         that ISO BMFF has no sample entry for.
         """
         self._publisher.set_format(fmt, declared_bps)
+        if not self._segmenter.collecting:
+            self._publisher.take_format()
         self._segmenter.set_format(fmt)
 
     def push(self, packet: Packet) -> None:

@@ -33,6 +33,10 @@ class Boundary(Protocol):
     def discontinuity(self) -> bool:
         """EXT-X-DISCONTINUITY stands before this segment in every rendition."""
 
+    @property
+    def discontinuities_before(self) -> int:
+        """How many boundaries before this one are discontinuities (6.2.4)."""
+
 
 class Grid(Protocol):
     """Segment boundaries, decided once per stream for all its renditions.

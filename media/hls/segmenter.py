@@ -102,6 +102,11 @@ class Segmenter:
         """Presentation minus declared time."""
         return self._shift
 
+    @property
+    def collecting(self) -> bool:
+        """Whether packets wait to become a part."""
+        return bool(self._units or self._held)
+
     def set_format(self, fmt: TrackFormat) -> None:
         """Take over the nominal frame duration of a new format."""
         self._pacer.set_format(fmt)
@@ -336,7 +341,7 @@ class Segmenter:
             following = self._grid.after(self._boundary.msn)
             segment_end = None if following is None else following.start - self._shift
             # An undecided boundary cannot be passed: the rest is listed when it is decided.
-            stop = min(until, self._latest_end() if segment_end is None else segment_end)
+            stop = until if segment_end is None else min(until, segment_end)
             self._gap_parts(stop, whole=whole and stop != segment_end)
             if following is None or segment_end is None or segment_end > until:
                 break
@@ -344,6 +349,7 @@ class Segmenter:
         self._gapped = True
 
     def _gap_parts(self, stop: int, *, whole: bool) -> None:
+        stop = min(stop, self._latest_end())
         smallest = self._target if whole else TOLERANCE
         while stop - self._edge >= smallest:
             start, self._edge = self._edge, min(stop, self._edge + self._target)

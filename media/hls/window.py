@@ -102,12 +102,13 @@ class Segment:
 class Window:
     """Listed and retired segments, and the index of their names."""
 
-    def __init__(self, *, segments: int, target_s: int, discontinuity_sequence: int) -> None:
+    def __init__(self, *, segments: int, target_s: int) -> None:
         """`segments`: closed segments listed; `target_s`: TARGETDURATION in seconds."""
         self._count = segments
         self._target_s = target_s
         self._ticks = target_s * 90_000
-        self.discontinuity_sequence = discontinuity_sequence
+        self.discontinuity_sequence = 0
+        """EXT-X-DISCONTINUITY-SEQUENCE: discontinuities before the first listed segment."""
         self.listed: deque[Segment] = deque()
         self._retired: deque[Segment] = deque()
         self._with_parts: deque[Segment] = deque()
@@ -154,8 +155,16 @@ class Window:
         """Forget an initialization section that no segment needs."""
         self._resources.pop(init.name, None)
 
-    def open(self, segment: Segment) -> None:
-        """Append an open segment."""
+    def replace_init(self, segment: Segment, init: Init) -> None:
+        """Let the open segment, still empty, begin with another initialization section."""
+        if len(self.listed) > 1 and self.listed[-2].init is not segment.init:
+            self.drop_init(segment.init)
+        segment.init = init
+
+    def open(self, segment: Segment, *, discontinuities_before: int) -> None:
+        """Append an open segment; a list that begins with it counts from the show's number."""
+        if not self.listed:
+            self.discontinuity_sequence = discontinuities_before
         self.listed.append(segment)
         self._with_parts.append(segment)
         self._resources[segment.name] = segment

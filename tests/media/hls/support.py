@@ -26,6 +26,7 @@ class Edge:
     msn: int
     start: int
     discontinuity: bool = False
+    discontinuities_before: int = 0
 
 
 class FixedGrid:
@@ -42,7 +43,8 @@ class FixedGrid:
         return self._starts[msn]
 
     def _boundary(self, msn):
-        return Edge(msn, self._start(msn), msn in self._discontinuities)
+        before = sum(1 for number in self._discontinuities if number < msn)
+        return Edge(msn, self._start(msn), msn in self._discontinuities, before)
 
     def segment_at(self, ticks):
         msn = 0
