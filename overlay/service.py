@@ -6,6 +6,7 @@ log, and only then seen by carriers and readers; a write that fails changes noth
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ Verbs: TypeAlias = "list[tuple[str, Entry]]"
 
 BURST = 4
 """A burst of writes, as a multiple of the rate a second."""
+MAX_BEHIND = KEEP_ENTRIES
+"""How far back a viewer may resume; one further behind reads the state first. Anybody may ask, and
+a log of years would be read for each."""
+MAX_READS = 2
+"""Pages of the log read at once: the database has four connections, and writes need them."""
 _MAX_KEY = 200
 
 
@@ -74,6 +80,7 @@ class CueService:
             max_live=settings.max_live, max_ahead_ms=round(settings.max_ahead_s * 1000)
         )
         self._cues: dict[str, StreamCues] = {}
+        self._reads = asyncio.Semaphore(MAX_READS)
 
     # ── life cycle ───────────────────────────────────────────────────────────────────────────
 
@@ -239,13 +246,15 @@ class CueService:
     def subscribe(self, stream: str, after_seq: int | None = None) -> Subscription:
         """Return an async iterator over entries after a number, then over each new one.
 
-        None: new ones only. Close it with `aclose`. It ends when its reader falls behind.
+        None: new ones only. At most the newest `MAX_BEHIND` are caught up with. Close it with
+        `aclose`. It ends when its reader falls behind.
         """
         self._stream(stream)
         cues = self._of(stream)
         newest = cues.timeline.last_seq
         # A number from another life of the database would wait for ever.
-        after = newest if after_seq is None else max(0, min(after_seq, newest))
+        oldest = max(0, newest - MAX_BEHIND)
+        after = newest if after_seq is None else max(oldest, min(after_seq, newest))
         subscription = Subscription(
             after=after,
             behind=after < newest,
@@ -279,7 +288,8 @@ class CueService:
             return []
         if held and held[0].seq == after + 1 and held[-1].seq == after + len(held):
             return held
-        return await self._log.page(cues.name, after=after, limit=limit)
+        async with self._reads:
+            return await self._log.page(cues.name, after=after, limit=limit)
 
     def _chapters(self, stream: str) -> tuple[Entries, int, int]:
         """Return the chapters of this show that have begun, its beginning and its present."""

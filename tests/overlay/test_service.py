@@ -9,6 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from overlay.errors import Conflict, Invalid, LogUnavailable, NotFound, TooMany
+from overlay.log import CueLog
+from overlay.service import MAX_READS
+from overlay.timeline import Timeline
 from overlay.times import format_ms, parse_ms
 from storage.database import Database
 from storage.schema import cue_log
@@ -590,6 +593,46 @@ async def test_subscribers_resume_and_slow_ones_are_closed(stage):
     await resumed.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(resumed)
+
+
+async def test_a_resume_from_long_ago_begins_at_the_newest(stage, monkeypatch):
+    monkeypatch.setattr("overlay.service.MAX_BEHIND", 3)
+    stage.stream()
+    for number in range(8):
+        await stage.service.fire("shop", notice(str(number), duration=0.1))
+        stage.clock.s += 1
+    for asked, first in ((0, 6), (4, 6), (5, 6), (6, 7)):
+        reader = stage.service.subscribe("shop", asked)
+        assert (await anext(reader)).seq == first
+        await reader.aclose()
+
+
+async def test_many_who_resume_leave_the_database_to_the_writers(stage, monkeypatch):
+    stage.stream()
+    for number in range(3):
+        await stage.service.fire("shop", notice(str(number), duration=0.1))
+        stage.clock.s += 1
+    # Memory has forgotten what lies before, as it does in a long show.
+    monkeypatch.setattr(Timeline, "entries", lambda _self, _after=0: [])
+    reading, most = 0, 0
+    page = CueLog.page
+
+    async def counted(self, stream, **options):
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        try:
+            return await page(self, stream, **options)
+        finally:
+            reading -= 1
+
+    monkeypatch.setattr(CueLog, "page", counted)
+    readers = [stage.service.subscribe("shop", 0) for _ in range(20)]
+    async with asyncio.TaskGroup() as group:
+        firsts = [group.create_task(reader.__anext__()) for reader in readers]
+        await stage.service.fire("shop", notice("written", duration=0.1))
+    assert {task.result().seq for task in firsts} == {1}
+    assert most == MAX_READS
 
 
 async def test_accept_to_listed_waits_for_every_rendition(stage):
