@@ -172,6 +172,7 @@ class _Connection(asyncio.Protocol):
         self._closing_ns = 0
         self._reason = "eof"
         now_ns = time.monotonic_ns()
+        self._unreported = 0
         self._opened_ns = self._read_ns = self._pinged_ns = now_ns
         self._unpublished_ns = now_ns
 
@@ -196,7 +197,7 @@ class _Connection(asyncio.Protocol):
             return
         now_ns = time.monotonic_ns()
         self._read_ns = now_ns
-        self._meter.bytes_in(PROTOCOL, len(data))
+        self._unreported += len(data)
         if self._backlog or self._held is not None:
             # What was under way when reading paused.
             self._backlog += data
@@ -241,6 +242,7 @@ class _Connection(asyncio.Protocol):
             self._held.cancel()
         if not self._admitted:
             return
+        self._report_bytes()
         if exc is not None and not self._closing_ns:
             self._reason = "reset"
         self._end_publication("error")
@@ -250,21 +252,30 @@ class _Connection(asyncio.Protocol):
             "encoder connection closed", protocol=PROTOCOL, remote=self._remote, reason=self._reason
         )
 
+    def _report_bytes(self) -> None:
+        """Tell the meter once a second: a counter's lock at every read is not for free."""
+        if self._unreported:
+            self._meter.bytes_in(PROTOCOL, self._unreported)
+            self._unreported = 0
+
     # What the session says
 
     def _drain(self) -> None:
         next_event = self._session.next_event
+        pushed = False
         while (event := next_event()) is not None:
             if type(event) is Packet:
                 if self._publication is not None:
                     self._publication.push(event)
+                    pushed = True
             else:
                 self._handle(event)
                 if self._closing_ns:
                     return
         self._flush()
-        if self._publication is not None and self._publication.lead_s > MAX_LEAD_S:
-            self._hold_back(self._publication.lead_s - RESUME_LEAD_S)
+        lead_s = self._publication.lead_s if pushed and self._publication is not None else 0.0
+        if lead_s > MAX_LEAD_S:
+            self._hold_back(lead_s - RESUME_LEAD_S)
         elif self._session.turn_over:
             self._pause(0)
 
@@ -351,6 +362,7 @@ class _Connection(asyncio.Protocol):
 
     def check(self, now_ns: int) -> None:
         """Ping, or cut a connection that is past a deadline."""
+        self._report_bytes()
         settings = self._server.settings
         if self._closing_ns:
             if now_ns - self._closing_ns > LINGER_S * _NS and self._transport is not None:
