@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -82,22 +83,27 @@ def following(server: Server) -> Iterator[list[Follower]]:
             follower.stop()
 
 
-def first_picture(server: Server) -> tuple[int, float]:
-    """Return frame number and program date-time (seconds since 1970) of a picture of the source.
+def picture_zero(server: Server) -> float:
+    """Return the program date-time (seconds since 1970) that picture number 0 would have.
 
-    The first of a segment, read by PyAV; its date is the segment's.
+    From the first picture of each listed segment of the source, read by PyAV, whose date is the
+    segment's; the median, because a segment that begins with a hole dates its hole.
     """
     reader = Reader(server, STREAM)
-    segment = next(s for s in reader.media("source").segments if s.uri and not s.gap_tag)
-    data = reader.fetch("source", segment.init_section.uri) + reader.fetch("source", segment.uri)
-    assert segment.program_date_time is not None
-    with av.open(BytesIO(data), "r") as container:
-        frame = next(container.decode(video=0))
-        assert isinstance(frame, av.VideoFrame)
-        stamp = decode(frame.to_ndarray(format="gray").astype(np.uint8))
+    dates = []
+    for segment in reader.media("source").segments:
+        if not segment.uri or segment.gap_tag or segment.program_date_time is None:
+            continue
+        init = reader.fetch("source", segment.init_section.uri)
+        with av.open(BytesIO(init + reader.fetch("source", segment.uri)), "r") as container:
+            frame = next(container.decode(video=0))
+            assert isinstance(frame, av.VideoFrame)
+            stamp = decode(frame.to_ndarray(format="gray").astype(np.uint8))
         if stamp is not None:
-            return stamp.frame, segment.program_date_time.timestamp()
-    raise RuntimeError("the block code of the source cannot be read")
+            dates.append(segment.program_date_time.timestamp() - stamp.frame / FPS)
+    if not dates:
+        raise RuntimeError("the block code of the source cannot be read")
+    return float(statistics.median(dates))
 
 
 def fire(server: Server, watch: Watch, seconds: float, interval: float) -> dict[str, Any]:
@@ -119,24 +125,23 @@ def paint_errors(
     cues: dict[str, Any],
     paints: dict[str, dict[str, float]],
     frames: list[dict[str, float]],
-    known: tuple[int, float],
+    zero: float,
 ) -> list[float]:
     """Frames between the picture that each cue is bound to and the first that showed it.
 
-    The right picture is the first at or after the cue's moment, counted from a picture whose
-    number and date are known.
+    The right picture is the first at or after the cue's moment, counted from the date
+    of picture 0.
     """
     number_of = {frame["stamp"]: int(frame["frame"]) for frame in frames}
-    number, date = known
     errors = []
     for cue, (_, answer) in cues.items():
         paint = paints.get(cue)
         if paint is None or paint["stamp"] not in number_of or answer["placement"] is None:
             continue
         at = datetime.fromisoformat(answer["placement"]["media_time"])
-        ahead = (at.timestamp() - date) * FPS
+        ahead = (at.timestamp() - zero) * FPS
         # Dates are whole milliseconds: within a twentieth of a frame is on it.
-        right = number + math.ceil(ahead - 0.05)
+        right = math.ceil(ahead - 0.05)
         passed = (number_of[paint["stamp"]] - right + WRAP // 2) % WRAP - WRAP // 2
         errors.append(float(passed))
     return errors
@@ -166,13 +171,13 @@ def main() -> int:
             watch.wait_frames(30, 40)
             watch.page.wait_for_timeout(SETTLE_S * 1000)
             watch.clear()
-            known = first_picture(server)
+            zero = picture_zero(server)
             cues = fire(server, watch, arguments.seconds, arguments.cue_interval)
             watch.page.wait_for_timeout(2500)
             frames, stalls = watch.frames(), watch.stalls()
             unread = int(watch.evaluate("() => probe.unread"))
             paints = watch.evaluate("() => probe.paints")
-    return report(frames, stalls, unread, cues, paints, known, followers, target_ms)
+    return report(frames, stalls, unread, cues, paints, zero, followers, target_ms)
 
 
 def report(
@@ -181,7 +186,7 @@ def report(
     unread: int,
     cues: dict[str, Any],
     paints: dict[str, dict[str, float]],
-    known: tuple[int, float],
+    zero: float,
     followers: list[Follower],
     target_ms: float,
 ) -> int:
@@ -191,7 +196,12 @@ def report(
         (max(f.listed.get(cue, math.inf) for f in followers) - posted) * 1000
         for cue, (posted, _) in cues.items()
     ]
-    errors = paint_errors(cues, paints, frames, known)
+
+    def delay(follower: Follower, percent: float) -> float:
+        times = [(follower.listed.get(cue, math.inf) - at) * 1000 for cue, (at, _) in cues.items()]
+        return round(percentile(times, percent), 1)
+
+    errors = paint_errors(cues, paints, frames, zero)
     budget = {**BUDGET, "cue_listed_ms_p99": target_ms + LISTED_MARGIN_MS}
     budget |= {"cues_painted": len(cues), "playlist_errors": 0}
     figures: dict[str, Any] = {
@@ -206,6 +216,7 @@ def report(
         "cues": len(cues),
         "cue_listed_ms_p50": round(percentile(listed, 50), 1),
         "cue_listed_ms_p99": round(percentile(listed, 99), 1),
+        "cue_listed_ms_p50_by_rendition": {f.rendition: delay(f, 50) for f in followers},
         "cues_painted": len(errors),
         "cue_painted_frames_p50": percentile([abs(e) for e in errors], 50),
         "cue_painted_frames_p95": percentile([abs(e) for e in errors], 95),
