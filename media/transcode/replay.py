@@ -16,6 +16,8 @@ MAX_VIDEO_TICKS = 10 * TICKS_PER_SECOND
 MAX_VIDEO_BYTES = 32 * 2**20
 MAX_AUDIO_TICKS = 4 * TICKS_PER_SECOND
 MAX_AUDIO_PACKETS = 2048
+MAX_BOUNDARIES = 64
+"""Boundaries that no picture has met: sound alone goes on making them for hours."""
 
 
 class Replay:
@@ -36,6 +38,9 @@ class Replay:
     def boundary(self, boundary: Boundary) -> None:
         """Note a boundary, before the packet of its time."""
         self._video.append(boundary)
+        pending = [item for item in self._video if self._ahead(item)]
+        if len(pending) > MAX_BOUNDARIES:
+            self._video.remove(pending[0])
 
     def push(self, packet: Packet) -> None:
         """Note a packet that was (or would have been) sent."""

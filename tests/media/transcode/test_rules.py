@@ -19,7 +19,7 @@ from media.transcode.cadence import (
 from media.transcode.messages import Boundary, Relief, Report, RungReport
 from media.transcode.plan import Plan, plan_ladder
 from media.transcode.pressure import DOWN_AFTER_S, Load, PressureRule, load_of, reliefs
-from media.transcode.replay import Arrivals, Replay
+from media.transcode.replay import MAX_BOUNDARIES, Arrivals, Replay
 from media.transcode.watch import HANG_S, START_S, Backoff, HangRule
 
 pytestmark = pytest.mark.unit
@@ -234,6 +234,14 @@ def sound(n: int) -> Packet:
     return Packet(
         track=0, codec=Codec.OPUS, dts=n * 1800, pts=n * 1800, key=True, payload=b"", arrived_ns=n
     )
+
+
+def test_boundaries_without_pictures_are_bounded():
+    replay = Replay()
+    for number in range(1000):
+        replay.boundary(Boundary(ticks=number * 180_000))
+    kept = [item.ticks for item in replay.video() if isinstance(item, Boundary)]
+    assert kept == [number * 180_000 for number in range(1000 - MAX_BOUNDARIES, 1000)]
 
 
 def test_replay_starts_at_the_last_key_frame() -> None:
