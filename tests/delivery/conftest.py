@@ -43,6 +43,7 @@ class Edge:
     msn: int
     start: int
     discontinuity: bool = False
+    discontinuities_before: int = 0
 
 
 class TwoSeconds:

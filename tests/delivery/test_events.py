@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from aiohttp import web
 
 from config.settings import LimitsSettings
 from delivery import events as module
@@ -158,3 +159,21 @@ async def test_head_ends_at_once_without_a_body(site):
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert await response.read() == b""
     assert site.app[PARTS].events.count == 0
+
+
+async def test_what_is_ready_is_written_at_once(site, monkeypatch):
+    for number in range(30):
+        await site.cues.fire("demo", {**notice(str(number)), "duration": 1, "at": f"+{2 * number}"})
+    writes = []
+    write = web.StreamResponse.write
+
+    async def counted(self, data):
+        writes.append(data)
+        await write(self, data)
+
+    monkeypatch.setattr(web.StreamResponse, "write", counted)
+    async with site.get(EVENTS + "?after=0") as response:
+        source = Source(response)
+        seqs = [int((await source.cue())["id"]) for _ in range(30)]
+    assert seqs == list(range(1, 31))
+    assert len(writes) < 10
