@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from overlay.cue import data_of, read_data
-from overlay.entry import IN_BAND_BYTES, Entry, State, slot_of
+from overlay.entry import DATA_BYTES, Entry, State, compact_json, slot_of
 from overlay.errors import Conflict, Invalid, NotFound, TooMany
 from overlay.schedule import begin_ms, end_ms
 from overlay.slots import clipped_end, consequences
@@ -233,11 +233,11 @@ class Draft:
 
     def _add(self, verb: str, entry: Entry) -> Entry:
         entry = replace(entry, seq=self._timeline.last_seq + 1)
-        size = len(entry.in_band())
-        if verb != "rule" and size > IN_BAND_BYTES:
+        size = len(compact_json(entry.data).encode())
+        if verb != "rule" and size > DATA_BYTES:
             raise Invalid.of(
                 "data",
-                f"the cue takes {size} bytes as JSON and {IN_BAND_BYTES} fit into the stream; "
+                f"takes {size} bytes as JSON and {DATA_BYTES} fit into the stream; "
                 "shorten its texts or its path",
             )
         self._timeline.append(entry)

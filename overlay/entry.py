@@ -9,8 +9,9 @@ from typing import Any
 
 from overlay.times import format_ms
 
-IN_BAND_BYTES = 1024
-"""Budget of `in_band`: it stands in every playlist of every viewer while the cue is live."""
+DATA_BYTES = 1024
+"""Budget of a cue's `data` as JSON: with its times and names, some 200 bytes, it stands in every
+playlist of every viewer while the cue is live."""
 
 
 class State(StrEnum):

@@ -367,6 +367,21 @@ async def test_chapters(stage):
     assert "Shoes &lt;new&gt;" in stage.service.chapters_vtt("shop", language="fr")
 
 
+async def test_data_may_have_a_kilobyte_beside_its_times_and_names(stage):
+    stage.stream()
+    frame = len('{"name":"n","x":""}')
+    cue = {"type": "custom", "data": {"name": "n", "x": "y" * (1024 - frame)}}
+    fired = await stage.service.fire("shop", cue)
+    assert fired["data"] == cue["data"]
+    cue["data"]["x"] += "y"
+    with pytest.raises(Invalid, match="data: takes 1025 bytes as JSON and 1024 fit"):
+        await stage.service.fire("shop", cue)
+    # Bytes count, not characters.
+    cue["data"]["x"] = "é" * 600
+    with pytest.raises(Invalid, match="1024 fit into the stream"):
+        await stage.service.fire("shop", cue)
+
+
 async def test_a_batch_is_all_or_none(stage):
     stage.stream()
     big = {"type": "custom", "data": {"name": "big", "x": "y" * 1100}}
