@@ -28,27 +28,28 @@ class Settling:
         self._now = now
         self._packets: list[Packet] = []
         self._bytes = 0
+        self._late = 0
 
     def hold(self, packet: Packet) -> None:
         """Keep a packet."""
         self._packets.append(packet)
         self._bytes += len(packet.payload)
+        first = self._packets[0]
+        if packet.kind is first.kind and packet.track == first.track:
+            passed = self._now(packet.arrived_ns) - self._now(first.arrived_ns)
+            self._late = max(self._late, packet.dts - first.dts - passed)
 
     def due(self, now: int) -> bool:
         """Whether the packets held tell enough; `now` in show ticks."""
         if not self._packets:
             return False
         waited = now - self._now(self._packets[0].arrived_ns)
-        return waited >= SETTLE or len(self._packets) >= MAX_PACKETS or self._bytes >= MAX_BYTES
+        if waited >= SETTLE or self._late > MAX_BACKLOG:
+            return True
+        return len(self._packets) >= MAX_PACKETS or self._bytes >= MAX_BYTES
 
     def release(self) -> tuple[list[Packet], int]:
         """Return what was held, and by how many ticks the first packet arrived late."""
         packets, self._packets = self._packets, []
-        first = packets[0]
-        arrived = self._now(first.arrived_ns)
-        late = 0
-        for packet in packets:
-            if packet.kind is first.kind and packet.track == first.track:
-                ahead = (packet.dts - first.dts) - (self._now(packet.arrived_ns) - arrived)
-                late = max(late, ahead)
+        late, self._late = self._late, 0
         return packets, late if late <= MAX_BACKLOG else 0

@@ -88,8 +88,13 @@ class Timeline:
 
     @property
     def lead(self) -> int:
-        """How far the newest packet lies ahead of its arrival, in ticks; negative if behind."""
-        return max((t.last - t.arrived for t in self._tracks.values()), default=0)
+        """How far the furthest track lies ahead of the newest arrival, in ticks; may be negative.
+
+        Not of that track's own arrival: it may be silent while the other one catches up.
+        """
+        tracks = self._tracks.values()
+        furthest = max((track.last for track in tracks), default=0)
+        return furthest - max((track.arrived for track in tracks), default=0)
 
     def map(self, packet: Packet) -> Packet:
         """Return the packet on the show clock: dts strictly rising per track, pts ≥ dts."""

@@ -43,6 +43,13 @@ def test_a_file_at_full_speed_is_no_backlog():
     assert held(packet(0, 0), packet(MAX_BACKLOG + 1, 0)).release()[1] == 0
 
 
+def test_a_file_at_full_speed_is_known_by_its_fifth_second():
+    settling = held(packet(0, 0), packet(MAX_BACKLOG, 0))
+    assert not settling.due(1)
+    settling.hold(packet(MAX_BACKLOG + 3000, 0))
+    assert settling.due(1)
+
+
 def test_due_after_a_quarter_second_or_too_many_bytes():
     settling = held()
     assert not settling.due(10**9)

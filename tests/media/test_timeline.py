@@ -192,3 +192,12 @@ def test_any_sequence_yields_rising_times(steps: list, floor: int):
         assert out.dts > last.get(codec, floor - 1)
         assert 0 <= out.pts - out.dts <= 3000 * MS
         last[codec] = out.dts
+
+
+def test_lead_forgets_a_track_that_waits_for_the_other():
+    run = Run()
+    run.video(0, 0)
+    run.audio(1800, 0)
+    assert run.timeline.lead == 1800 * MS
+    run.video(1000, 1200)
+    assert run.timeline.lead == 600 * MS
