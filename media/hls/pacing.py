@@ -56,6 +56,9 @@ class Pacer:
     def _estimate(self) -> int:
         ordered = sorted(self._deltas)
         median = ordered[len(ordered) // 2]
+        if 2 * self._deltas[-1] < median:
+            # A still picture begins to move. What is declared too long pushes all that follows.
+            return self._deltas[-1]
         if self._declared and abs(self._declared - median) * 20 <= median:
             return self._declared
         near = [delta for delta in ordered if abs(delta - median) * 5 <= median]

@@ -154,9 +154,16 @@ class Segmenter:
             self._take(self._held.popleft())
 
     def _must_wait(self, packet: Packet) -> bool:
-        if self._boundary is None or self._grid.after(self._boundary.msn) is not None:
+        if self._boundary is None:
             return False
-        return self._too_long(packet, self._nominal)
+        if self._grid.after(self._boundary.msn) is None:
+            return self._too_long(packet, self._nominal)
+        # Behind a hole: the packet may lie in a later segment, but not beyond the newest one.
+        newest = self._grid.segment_at(packet.pts)
+        if newest.msn <= self._boundary.msn or self._grid.after(newest.msn) is not None:
+            return False
+        end = packet.pts + min(self._nominal, self._target)
+        return end - newest.start >= self._limit
 
     def _too_long(self, packet: Packet, nominal: int) -> bool:
         # The declared edge may be ahead of the source: a frame was shorter than foreseen.

@@ -62,3 +62,10 @@ def test_numbers_follow_the_boundaries():
     assert grid.after(2) is None
     with pytest.raises(ValueError, match="does not follow"):
         grid.add(30)
+
+
+def test_discontinuities_before_a_boundary_are_counted():
+    grid = SegmentGrid()
+    for start, discontinuity in ((0, False), (10, True), (20, False), (30, True)):
+        grid.add(start, discontinuity=discontinuity)
+    assert [grid.segment_at(t).discontinuities_before for t in (0, 10, 20, 30)] == [0, 0, 1, 1]

@@ -1,0 +1,731 @@
+"""Whatever encoder and worker do, the playlists of a show keep the draft's promises.
+
+A scripted encoder and a scripted worker act on a real `Show` in virtual time; after every step
+each rendition is held against the rules, by the linter and by what the linter cannot see.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.settings import HlsSettings, LadderSettings
+from media.bitstream import describe
+from media.bitstream.h264 import annexb_to_avcc, annexb_to_length_prefixed
+from media.clock import ShowClock
+from media.hls.lint import PlaylistLinter, Severity
+from media.hls.multivariant import RenditionInfo, render_multivariant
+from media.hls.playlist import PLAYLIST_TYPE
+from media.hls.rendition import Rendition
+from media.hls.seams import NoMetadata
+from media.meter import NoMeter
+from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.show import Show
+from media.transcode.plan import Plan
+
+pytestmark = pytest.mark.component
+
+WRAP = 2**32 * 90
+MS = 1_000_000
+STEP_MS = 10
+FORMATS = {
+    "aac": describe(Codec.AAC, bytes([0x11, 0x90])),
+    "aac-mono": describe(Codec.AAC, bytes([0x12, 0x08])),
+    "opus": describe(Codec.OPUS, b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00"),
+}
+SILENCE = bytes([33, 16, 4, 96, 140, 28])
+SIZES = ((64, 64), (96, 64), (160, 160))
+BASE = "http://h/live/s/"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One key frame and the long row of pictures that follow it."""
+
+    format: TrackFormat
+    units: list[bytes]
+
+
+@cache
+def pictures(size: tuple[int, int]) -> Pictures:
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height = size
+    encoder.pix_fmt = "yuv420p"
+    encoder.framerate = Fraction(30)
+    encoder.time_base = Fraction(1, 90_000)
+    encoder.gop_size = 100_000
+    encoder.max_b_frames = 0
+    encoder.flags |= av.codec.context.Flags.global_header
+    encoder.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "x264-params": "keyint=infinite:scenecut=0",
+    }
+    encoder.open()
+    units = []
+    for number in range(1300):
+        frame = av.VideoFrame.from_ndarray(
+            np.full((size[1], size[0], 3), number % 200, np.uint8), format="rgb24"
+        )
+        frame.pts = number * 3000
+        units += [annexb_to_length_prefixed(bytes(p)) for p in encoder.encode(frame)]
+    return Pictures(describe(Codec.H264, annexb_to_avcc(bytes(encoder.extradata))), units)
+
+
+@dataclass
+class Encoder:
+    """Makes packets in its own time; `source_ms` is what its clock shows."""
+
+    size: tuple[int, int] | None = SIZES[0]
+    sound: str | None = "aac"
+    frame_ms: float = 33.4
+    gop_ms: float = 2000
+    reorder: bool = False
+    source_ms: float = 5_000
+    next_picture: float = 0
+    next_sound: float = 0
+    last_key: float | None = None
+    number: int = 0
+    twice: bool = False
+    reorder_ms: float = 0
+
+    def __post_init__(self) -> None:
+        self.reorder_ms = min(self.frame_ms, 100)
+        self.next_picture = self.next_sound = self.source_ms
+
+    def jump(self, ms: float) -> None:
+        self.source_ms += ms
+        self.next_picture += ms
+        self.next_sound += ms
+        if self.last_key is not None:
+            self.last_key += ms
+
+    def until(self, source_ms: float) -> list[Packet]:
+        """Return what falls due, interleaved by time."""
+        self.source_ms = source_ms
+        packets = []
+        while True:
+            picture = self.next_picture if self.size else source_ms
+            sound = self.next_sound if self.sound else source_ms
+            if min(picture, sound) >= source_ms:
+                return packets
+            packets.append(self._picture() if picture <= sound else self._sound())
+
+    def _sound(self) -> Packet:
+        ticks = round(self.next_sound) * 90
+        frame_ms = 20 if self.sound == "opus" else 1024 / (44.1 if self.sound != "aac" else 48)
+        self.next_sound += frame_ms
+        codec = Codec.OPUS if self.sound == "opus" else Codec.AAC
+        return packet(codec, ticks, ticks, True, SILENCE)
+
+    def _picture(self) -> Packet:
+        assert self.size is not None
+        at = self.next_picture
+        key = self.last_key is None or at - self.last_key >= self.gop_ms - 1 or self.twice
+        units = pictures(self.size).units
+        if key:
+            self.last_key, self.number = at, 0
+        dts = round(at) * 90
+        offset = 0
+        if self.reorder:
+            frames = 1 if self.number == 0 else 2 if self.number % 2 else 0
+            offset = round(frames * self.reorder_ms) * 90
+        unit = units[min(self.number, len(units) - 1)]
+        self.number += 1
+        if self.twice:
+            self.twice = False
+        else:
+            self.next_picture += self.frame_ms
+        return packet(Codec.H264, dts, dts + offset, key, unit)
+
+
+def packet(codec: Codec, dts: int, pts: int, key: bool, payload: bytes, arrived: int = 0) -> Packet:
+    return Packet(
+        track=0, codec=codec, dts=dts, pts=pts, key=key, payload=payload, arrived_ns=arrived
+    )
+
+
+class Worker:
+    """A worker that answers `delay_ms` later, and can be dead."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.plan = Plan()
+        self.speeds: dict[str, float] = {}
+        self.delay_ms = 150
+        self.alive = True
+        self.marks: list[int] = []
+        self.began = False
+        self.number = 0
+        self.opened: set[tuple[str, object]] = set()
+        self.queue: deque[tuple[int, Packet, Plan]] = deque()
+
+    async def run(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        return
+
+    def configure(
+        self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
+    ) -> None:
+        del audio
+        if {r.name for r in plan.rungs} != {r.name for r in self.plan.rungs} or not plan.rungs:
+            self.began = False
+        del video
+        self.plan = plan
+
+    def boundary(self, ticks: int) -> None:
+        self.marks.append(ticks)
+
+    def push(self, source: Packet) -> None:
+        if self.alive:
+            self.queue.append((self.world.now_ns + self.delay_ms * MS, source, self.plan))
+
+    def kill(self) -> None:
+        self.alive = False
+        self.queue.clear()
+        self.began = False
+        self.opened.clear()
+        self.world.show.worker_lost("killed")
+
+    def tick(self) -> None:
+        while self.queue and self.queue[0][0] <= self.world.now_ns:
+            _, source, plan = self.queue.popleft()
+            if source.kind is Kind.VIDEO:
+                self._picture(source, plan)
+            elif plan.audio is not None:
+                self._open("audio", FORMATS["aac"])
+                self.world.show.rung_packet(
+                    "audio",
+                    Packet(
+                        track=0,
+                        codec=Codec.AAC,
+                        dts=source.dts,
+                        pts=source.dts,
+                        key=True,
+                        payload=SILENCE,
+                        arrived_ns=source.arrived_ns,
+                        duration=1800,
+                    ),
+                )
+
+    def _picture(self, source: Packet, plan: Plan) -> None:
+        due = [mark for mark in self.marks if mark <= source.pts]
+        self.marks = [mark for mark in self.marks if mark > source.pts]
+        if due:
+            self.began, self.number = True, 0
+        if not self.began:
+            return
+        for index, rung in enumerate(plan.rungs):
+            made = pictures(SIZES[index % 2])
+            self._open(rung.name, made.format)
+            self.world.show.rung_packet(
+                rung.name,
+                Packet(
+                    track=0,
+                    codec=Codec.H264,
+                    dts=source.dts,
+                    pts=source.dts,
+                    key=self.number == 0,
+                    payload=made.units[self.number],
+                    arrived_ns=source.arrived_ns,
+                    duration=3000,
+                ),
+            )
+        self.number += 1
+
+    def _open(self, rung: str, track_format: TrackFormat) -> None:
+        if (rung, track_format) not in self.opened:
+            self.opened.add((rung, track_format))
+            self.world.show.rung_format(rung, track_format)
+
+
+@dataclass
+class Seen:
+    """What a rendition has promised."""
+
+    segments: dict[int, tuple[str, int | None, str | None]] = field(default_factory=dict)
+    names: dict[str, tuple[int, int]] = field(default_factory=dict)
+    position: tuple[int, int] = (-1, -1)
+    checked: set[str] = field(default_factory=set)
+
+
+class World:
+    """Everything around a show, in virtual time."""
+
+    def __init__(self, ladder: LadderSettings) -> None:
+        self.now_ns = 1_000 * MS
+        self.worker: Worker | None = None
+        self.linter = PlaylistLinter()
+        self.seen: dict[str, Seen] = {}
+        self.show = Show(
+            stream="s",
+            run_id="r",
+            hls=HlsSettings(),
+            ladder=ladder,
+            clock=ShowClock.anchored(utc_ms=1_790_000_000_000, now_ns=self.now_ns),
+            metadata=NoMetadata(),
+            meter=NoMeter(),  # type: ignore[arg-type]  # answers every call
+            encoders=self._encoders,
+            on_started=lambda: None,
+            now_ns=lambda: self.now_ns,
+        )
+        self.encoder: Encoder | None = None
+        self.stalled: list[Callable[[], None]] | None = None
+        self.delay_ms = 0
+        self.wire: deque[tuple[int, Callable[[], None]]] = deque()
+        self.steps = 0
+        self.hesitated = False
+        """The link was silent: an open part may have been published short."""
+
+    def _encoders(self, _show: Show) -> Worker:
+        self.worker = Worker(self)
+        return self.worker
+
+    # ── what can happen ──────────────────────────────────────────────────────────────────────
+
+    def connect(self, encoder: Encoder) -> None:
+        """Publish; one that publishes already is taken over."""
+        self.encoder = encoder
+        self.stalled = None
+        self.wire.clear()
+        self.show.begin_run(protocol="rtmp", wrap_ticks=WRAP)
+        self.announce()
+
+    def announce(self) -> None:
+        encoder = self.encoder
+        if encoder is None:
+            return
+        if encoder.size:
+            self.send(partial(self.show.set_format, pictures(encoder.size).format))
+        if encoder.sound:
+            self.send(partial(self.show.set_format, FORMATS[encoder.sound]))
+
+    def send(self, message: Callable[[], None]) -> None:
+        """Let something of the encoder's travel to the show, in order."""
+        if self.stalled is not None:
+            self.stalled.append(message)
+        else:
+            # A shorter delay lets nothing overtake what is under way.
+            earliest = self.wire[-1][0] if self.wire else 0
+            self.wire.append((max(earliest, self.now_ns + self.delay_ms * MS), message))
+
+    def disconnect(self) -> None:
+        self.encoder = None
+        self.wire.clear()
+        self.show.end_run()
+
+    def resize(self, size: tuple[int, int] | None) -> None:
+        encoder = self.encoder
+        if encoder is None:
+            return
+        if size is None:
+            self.send(partial(self.show.drop_track, Kind.VIDEO))
+        elif encoder.size is None:
+            encoder.next_picture = encoder.source_ms
+        encoder.size, encoder.last_key = size, None
+        self.announce()
+
+    def resound(self, sound: str | None) -> None:
+        encoder = self.encoder
+        if encoder is None:
+            return
+        if sound is None:
+            self.send(partial(self.show.drop_track, Kind.AUDIO))
+        elif encoder.sound is None:
+            encoder.next_sound = encoder.source_ms
+        encoder.sound = sound
+        self.announce()
+
+    async def pass_time(self, ms: int) -> None:
+        for _ in range(ms // STEP_MS):
+            self.now_ns += STEP_MS * MS
+            self.steps += 1
+            if self.encoder is not None:
+                for made in self.encoder.until(self.encoder.source_ms + STEP_MS):
+                    self.send(partial(self._arrive, made))
+            while self.wire and self.wire[0][0] <= self.now_ns:
+                self.wire.popleft()[1]()
+            if self.worker is not None and self.steps % 3 == 0:
+                self.worker.tick()
+            if self.steps % 10 == 0:
+                self.show.tick()
+            if self.steps % 30 == 0:
+                await self.check()
+
+    def _arrive(self, p: Packet) -> None:
+        self.show.push(packet(p.codec, p.dts, p.pts, p.key, p.payload, self.now_ns))
+
+    async def burst(self) -> None:
+        """Let go of what a stalled link holds back."""
+        held, self.stalled = self.stalled or [], None
+        self.wire.extend((self.now_ns, message) for message in held)
+
+    # ── what must hold ───────────────────────────────────────────────────────────────────────
+
+    async def check(self) -> None:
+        listed = list(self.show.lineup.listed())
+        if not listed:
+            return
+        texts = {r.name: (await r.playlist()).body.decode() for r in listed}
+        info = [
+            RenditionInfo(name=r.name, format=r.format, peak_bps=10**9, average_bps=1)
+            for r in listed
+            if r.format is not None
+        ]
+        self.observe(BASE + "index.m3u8", render_multivariant(info).decode())
+        for rendition in listed:
+            text = texts[rendition.name]
+            self.observe(f"{BASE}{rendition.name}/index.m3u8", text)
+            self.check_window(rendition)
+        self.check_together(listed)
+        # A rendering is shared until its own list changes: a newcomer's report follows with that.
+        errors = [
+            f
+            for f in self.linter.findings
+            if f.severity is Severity.ERROR and not tolerated(f.sentence, hesitated=self.hesitated)
+        ]
+        assert not errors, [(f.url, f.clause, f.sentence) for f in errors]
+
+    def observe(self, url: str, text: str) -> None:
+        self.linter.observe_playlist(
+            url,
+            fetched_at=self.now_ns / 1e9,
+            status=200,
+            headers={
+                "content-type": PLAYLIST_TYPE,
+                "content-encoding": "gzip",
+                "cache-control": "max-age=1",
+                "access-control-allow-origin": "*",
+            },
+            text=text,
+        )
+
+    def check_window(self, rendition: Rendition) -> None:
+        window = rendition._window
+        seen = self.seen.setdefault(rendition.name, Seen())
+        last = window.last_part
+        assert last is not None
+        assert (last.msn, last.part) >= seen.position
+        seen.position = (last.msn, last.part)
+        edge = None
+        for segment in window:
+            if not segment.parts and not segment.closed:
+                continue
+            start = segment.start + segment.shift
+            assert edge is None or abs(start - edge) <= 2, (
+                rendition.name,
+                segment.msn,
+                start,
+                edge,
+            )
+            edge = segment.end + segment.shift
+            if segment.closed:
+                assert segment.end - segment.start < 2.5 * TICKS_PER_SECOND
+                assert segment.end > segment.start or not segment.has_media
+            key = (segment.name, segment.start + segment.shift, segment.init.name)
+            assert seen.segments.setdefault(segment.msn, key) == key, (rendition.name, segment.msn)
+            for index, part in enumerate(segment.parts):
+                place = (segment.msn, index)
+                assert seen.names.setdefault(part.name, place) == place
+                if part.gap or part.name in seen.checked:
+                    continue
+                seen.checked.add(part.name)
+                self.check_part(rendition, segment, part)
+            resource = segment.resource()
+            if resource is not None and segment.parts:
+                assert resource.body == b"".join(p.body for p in segment.parts), (
+                    rendition.name,
+                    segment.msn,
+                    len(resource.body),
+                    len(segment.parts),
+                )
+
+    def check_part(self, rendition: Rendition, segment: Any, part: Any) -> None:
+        """An independent part decodes on its own, with the init segment that is listed for it."""
+        init = segment.init.resource.body
+        if not part.independent:
+            return
+        with av.open(io.BytesIO(init + part.body)) as container:
+            stream = container.streams[0]
+            if rendition.kind is Kind.VIDEO:
+                frames = list(container.decode(stream))
+                assert frames, (rendition.name, segment.msn, part.name)
+                at = float(frames[0].pts * stream.time_base) * TICKS_PER_SECOND
+                parameters = (frames[0].width, frames[0].height)
+                units = [(s[0], s[1]) for s in SIZES if pictures(s).units[0] in part.body]
+                assert parameters in units, (rendition.name, segment.msn, parameters, units)
+            else:
+                first = next(container.demux(stream))
+                at = float(first.pts * stream.time_base) * TICKS_PER_SECOND
+        start = part.start + segment.shift
+        early = TICKS_PER_SECOND * 34 // 100
+        assert -early <= at - start <= part.end - part.start + early, (
+            rendition.name,
+            segment.msn,
+            part.name,
+            at,
+            start,
+        )
+
+    def check_together(self, listed: list[Rendition]) -> None:
+        """Discontinuities are the same in all renditions; so are dates, where media aligns."""
+        counts: dict[int, set[int]] = {}
+        for rendition in listed:
+            count = rendition._window.discontinuity_sequence
+            for segment in rendition._window:
+                count += segment.discontinuity
+                counts.setdefault(segment.msn, set()).add(count)
+        wrong = {msn: found for msn, found in counts.items() if len(found) > 1}
+        assert not wrong, wrong
+
+
+def tolerated(sentence: str, *, hesitated: bool) -> bool:
+    """An encoder may be silent for two segments before the list goes on with gaps.
+
+    A rung gets a second more. All that is shorter than a blocking request may wait.
+    """
+    still = re.match(r"Nothing new was listed for ([\d.]+) s", sentence)
+    if hesitated and "of PART-TARGET" in sentence:
+        return True
+    return "no rendition report" in sentence or (still is not None and float(still[1]) < 6)
+
+
+CONNECT = st.tuples(
+    st.just("connect"),
+    st.sampled_from([None, *SIZES]),
+    st.sampled_from([None, *FORMATS]),
+    st.sampled_from([16.7, 33.4, 41.7, 100.0, 500.0, 1000.0]),
+    st.sampled_from([0, 500, 900, 1500, 2000, 2000, 2400, 3000, 5000, 20000]),
+    st.booleans(),
+    st.sampled_from([0, 5_000, 4_000_000_000]),
+)
+STEPS = st.one_of(
+    st.tuples(st.just("play"), st.integers(1, 60).map(lambda n: n * 100)),
+    CONNECT,
+    st.tuples(st.just("disconnect")),
+    st.tuples(st.just("stall"), st.integers(1, 60).map(lambda n: n * 100)),
+    st.tuples(st.just("loss"), st.integers(1, 60).map(lambda n: n * 100)),
+    st.tuples(st.just("jump"), st.sampled_from([-3_600_000, -3000, -500, 500, 1900, 3000, 3.6e6])),
+    st.tuples(st.just("size"), st.sampled_from([None, *SIZES])),
+    st.tuples(st.just("sound"), st.sampled_from([None, *FORMATS])),
+    st.tuples(st.just("pace"), st.sampled_from([16.7, 33.4, 100.0, 500.0, 1000.0])),
+    st.tuples(st.just("gop"), st.sampled_from([0, 500, 1500, 2000, 3000, 20000])),
+    st.tuples(st.just("delay"), st.sampled_from([0, 300, 1800, 2500])),
+    st.tuples(st.just("kill"), st.integers(0, 30).map(lambda n: n * 100)),
+    st.tuples(st.just("slow"), st.sampled_from([50, 600, 2000, 4000])),
+    st.tuples(st.just("twice")),
+)
+
+
+async def act(world: World, step: tuple[Any, ...]) -> None:
+    name, *values = step
+    world.hesitated |= world.steps > 0 and name != "play"
+    encoder = world.encoder
+    match name:
+        case "play":
+            await world.pass_time(values[0])
+        case "connect":
+            size, sound, frame_ms, gop_ms, reorder, source_ms = values
+            world.connect(
+                Encoder(
+                    size=size,
+                    sound=sound,
+                    frame_ms=frame_ms,
+                    gop_ms=gop_ms,
+                    reorder=reorder,
+                    source_ms=source_ms,
+                )
+            )
+        case "disconnect":
+            world.disconnect()
+        case "stall":
+            if encoder is not None:
+                world.stalled = []
+                await world.pass_time(values[0])
+                await world.burst()
+        case "loss":
+            kept, world.encoder = world.encoder, None
+            await world.pass_time(values[0])
+            world.encoder = kept
+            if kept is not None:
+                kept.jump(values[0])
+        case "jump" if encoder is not None:
+            encoder.jump(values[0])
+        case "size":
+            world.resize(values[0])
+        case "sound":
+            world.resound(values[0])
+        case "pace" if encoder is not None:
+            encoder.frame_ms = values[0]
+        case "gop" if encoder is not None:
+            encoder.gop_ms = values[0]
+        case "twice" if encoder is not None:
+            encoder.twice = True
+        case "delay":
+            world.delay_ms = values[0]
+        case "kill" if world.worker is not None:
+            world.worker.kill()
+            await world.pass_time(values[0])
+            world.worker.alive = True
+        case "slow" if world.worker is not None:
+            world.worker.delay_ms = values[0]
+    await world.pass_time(300)
+
+
+LADDERS = (
+    LadderSettings(enabled=False),
+    LadderSettings.model_validate({"rungs": [{"height": 144, "bitrate_kbps": 200}]}),
+    LadderSettings(rungs=()),
+)
+
+
+@settings(max_examples=12)
+@given(
+    ladder=st.sampled_from(LADDERS),
+    first=CONNECT,
+    steps=st.lists(STEPS, min_size=1, max_size=10),
+)
+async def test_promises_hold_whatever_happens(
+    ladder: LadderSettings, first: tuple[Any, ...], steps: list[tuple[Any, ...]]
+):
+    world = World(ladder)
+    await act(world, first)
+    await world.pass_time(3000)
+    for step in steps:
+        await act(world, step)
+    await world.pass_time(3000)
+    world.show.end()
+    await world.check()
+
+
+# ── what such scenarios found ────────────────────────────────────────────────────────────────
+
+
+async def test_no_segment_outgrows_targetduration_over_a_hole():
+    world = World(LADDERS[0])
+    world.connect(Encoder(gop_ms=1500))
+    await world.pass_time(3000)
+    await act(world, ("loss", 3900))
+    await world.pass_time(5000)
+    starts = [boundary.start for boundary in world.show.grid._boundaries]
+    longest = max(b - a for a, b in pairwise(starts))
+    assert longest < 2.5 * TICKS_PER_SECOND
+
+
+async def test_one_picture_a_second_keeps_to_targetduration():
+    world = World(LADDERS[0])
+    world.connect(Encoder(frame_ms=1000, gop_ms=20_000, sound=None))
+    await world.pass_time(15_000)
+    starts = [boundary.start for boundary in world.show.grid._boundaries]
+    assert len(starts) > 5
+    assert max(b - a for a, b in pairwise(starts)) < 2.5 * TICKS_PER_SECOND
+
+
+async def test_takeover_of_an_encoder_ahead_of_time_begins_with_its_key_frame():
+    world = World(LADDERS[0])
+    world.connect(Encoder(size=SIZES[0]))
+    await world.pass_time(2000)
+    world.hesitated = True
+    assert world.encoder is not None
+    for made in world.encoder.until(world.encoder.source_ms + 800):
+        world.show.push(replace(made, arrived_ns=world.now_ns))
+    for _ in range(2):
+        world.connect(Encoder(size=SIZES[0], gop_ms=5000))
+        await world.pass_time(50)
+    await world.pass_time(2000)
+    source = world.show.lineup.get("source")
+    assert source is not None
+    assert source.dropped == 0
+
+
+async def test_sound_that_changes_alone_begins_a_segment():
+    world = World(LADDERS[0])
+    world.connect(Encoder(size=None, sound="aac"))
+    await world.pass_time(5000)
+    world.resound("aac-mono")
+    await world.pass_time(5000)
+    audio = world.show.lineup.get("audio")
+    assert audio is not None
+    changes = [a.init is not b.init for a, b in pairwise(audio._window)]
+    assert changes.count(True) == 1
+    assert [s.discontinuity for s in audio._window][1:] == changes
+
+
+async def test_a_late_worker_does_not_mix_formats_in_a_segment():
+    world = World(LADDERS[2])
+    assert world.worker is not None
+    world.worker.delay_ms = 2000
+    world.connect(Encoder(size=SIZES[1], gop_ms=60_000))
+    await world.pass_time(15_000)
+    source = world.show.lineup.get("source")
+    assert source is not None
+    assert source.format == pictures(SIZES[0]).format
+
+
+async def test_a_congested_link_loses_nothing():
+    world = World(LADDERS[1])
+    assert world.worker is not None
+    world.worker.delay_ms = 1000
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(3000)
+    world.delay_ms = 3000
+    await world.pass_time(15_000)
+    for name in ("source", "audio", "144p"):
+        rendition = world.show.lineup.get(name)
+        assert rendition is not None
+        assert not [p for s in rendition._window for p in s.parts if p.gap], name
+        assert rendition.dropped == 0
+
+
+async def test_hours_leave_nothing_behind():
+    """Sizes after ten thousand seconds are those after a thousand."""
+    world = World(LADDERS[0])
+    world.connect(Encoder(frame_ms=500, sound=None))
+
+    async def sizes(seconds: int) -> dict[str, int]:
+        for _ in range(seconds * 2):
+            world.now_ns += 500 * MS
+            assert world.encoder is not None
+            for made in world.encoder.until(world.encoder.source_ms + 500):
+                world.show.push(replace(made, arrived_ns=world.now_ns))
+            world.show.tick()
+        return dict(collections(world.show, limit=20_000))
+
+    early = await sizes(1000)
+    late = await sizes(9000)
+    grown = {
+        path: (early.get(path, 0), n) for path, n in late.items() if n > early.get(path, 0) + 8
+    }
+    assert set(grown) <= {"show.grid._boundaries", "show.grid._starts"}, grown
+
+
+def collections(root: object, *, limit: int) -> Iterator[tuple[str, int]]:
+    """Yield where in `root` a collection is, and its length."""
+    found: set[int] = set()
+    queue: deque[tuple[str, object]] = deque([("show", root)])
+    while queue and len(found) < limit:
+        path, value = queue.popleft()
+        if id(value) in found or isinstance(value, (str, bytes, int, float, type(None))):
+            continue
+        found.add(id(value))
+        if isinstance(value, (list, set, dict, deque, tuple)):
+            yield path, len(value)
+            continue
+        names = [*getattr(value, "__dict__", {}), *getattr(type(value), "__slots__", ())]
+        if type(value).__module__.startswith("media."):
+            queue += [(f"{path}.{n}", getattr(value, n, None)) for n in names]
