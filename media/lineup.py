@@ -34,6 +34,8 @@ class Lineup:
         self._grid = grid
         self._make = make
         self._fed: set[str] = set()
+        self._coded: set[str] = set()
+        """Those of `_fed` that the worker makes."""
         self._waiting: set[str] = set()
         self._ready = asyncio.Event()
 
@@ -49,9 +51,10 @@ class Lineup:
             rendition.set_siblings(self.renditions.values)
         return rendition
 
-    def feed(self, names: Iterable[str]) -> None:
-        """Say which renditions the encoder or the worker feeds from now on."""
-        self._fed = set(names)
+    def feed(self, *, encoder: Iterable[str], worker: Iterable[str]) -> None:
+        """Say which renditions the encoder and the worker feed from now on."""
+        self._coded = set(worker)
+        self._fed = self._coded | set(encoder)
         self._waiting &= self._fed
 
     def hold(self, names: Iterable[str]) -> None:
@@ -122,7 +125,7 @@ class Lineup:
     def _patience(self, name: str, *, on_air: bool) -> int:
         if not on_air or name not in self._fed or name in self._waiting:
             return PATIENCE_IDLE
-        return PATIENCE_SOURCE if name in (SOURCE, AUDIO) else PATIENCE_RUNG
+        return PATIENCE_RUNG if name in self._coded else PATIENCE_SOURCE
 
     def end(self) -> None:
         """End every playlist."""

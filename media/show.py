@@ -392,14 +392,15 @@ class Show:
         video = run.formats.get(Kind.VIDEO) if run.video_started else None
         audio = run.formats.get(Kind.AUDIO)
         self._formats = {f.kind: f for f in (video, audio) if f is not None}
-        fed = self._replan(video, audio)
+        coded = self._replan(video, audio)
+        passed = []
         if video is not None and self._passthrough:
             self.lineup.open(SOURCE, Kind.VIDEO).set_format(video)
-            fed.add(SOURCE)
+            passed.append(SOURCE)
         if audio is not None and audio.codec is Codec.AAC:
             self.lineup.open(AUDIO, Kind.AUDIO).set_format(audio)
-            fed.add(AUDIO)
-        self.lineup.feed(fed)
+            passed.append(AUDIO)
+        self.lineup.feed(encoder=passed, worker=coded)
         if not run.started:
             run.started = True
             if self._ready_at is None:

@@ -167,6 +167,7 @@ class Worker:
         self.speeds: dict[str, float] = {}
         self.delay_ms = 150
         self.alive = True
+        self.starts_ns = 0
         self.marks: list[int] = []
         self.began = False
         self.number = 0
@@ -203,6 +204,8 @@ class Worker:
         self.world.show.worker_lost("killed")
 
     def tick(self) -> None:
+        if self.world.now_ns < self.starts_ns:
+            return
         while self.queue and self.queue[0][0] <= self.world.now_ns:
             _, source, plan = self.queue.popleft()
             if source.kind is Kind.VIDEO:
@@ -669,12 +672,25 @@ async def test_sound_that_changes_alone_begins_a_segment():
 async def test_a_late_worker_does_not_mix_formats_in_a_segment():
     world = World(LADDERS[2])
     assert world.worker is not None
+    world.connect(Encoder(size=SIZES[1], gop_ms=60_000))
+    while not world.worker.queue:
+        await world.pass_time(100)
+    world.worker.starts_ns = world.now_ns + 2600 * MS
+    await world.pass_time(10_000)
+    source = world.show.lineup.get("source")
+    assert source is not None
+    assert source.format == pictures(SIZES[0]).format
+
+
+async def test_a_source_from_a_slow_worker_has_the_patience_of_a_rung():
+    world = World(LADDERS[2])
+    assert world.worker is not None
     world.worker.delay_ms = 2000
     world.connect(Encoder(size=SIZES[1], gop_ms=60_000))
     await world.pass_time(15_000)
     source = world.show.lineup.get("source")
     assert source is not None
-    assert source.format == pictures(SIZES[0]).format
+    assert not [part for segment in source._window for part in segment.parts if part.gap]
 
 
 async def test_a_congested_link_loses_nothing():
