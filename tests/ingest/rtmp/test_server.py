@@ -416,3 +416,22 @@ async def test_publish_at_the_end_of_a_turn_waits_for_the_key() -> None:
         await peer.until(b"NetStream.Publish.Start")
         publication = server.gate.publications[0]
         await server.until(lambda: len(publication.packets) == 1)
+
+
+async def test_media_is_gathered_and_the_last_byte_still_arrives() -> None:
+    async with running() as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        peer.send(video(AVC_CONFIG))
+        publication = server.gate.publications[0]
+        picture = AVC_KEY + bytes(5000)
+        sent = 0
+        began = asyncio.get_running_loop().time()
+        # 200 kB/s: after a second the kernel is asked to gather about 4 kB.
+        while asyncio.get_running_loop().time() - began < 2.5:
+            peer.send(video(picture, sent * 25))
+            sent += 1
+            await server.until(lambda: len(publication.packets) >= sent)
+            await asyncio.sleep(0.025)
+        peer.send(video(AVC_KEY, sent * 25))
+        await server.until(lambda: len(publication.packets) == sent + 1, 5)
