@@ -47,7 +47,7 @@ class Publication(Protocol):
         """Hand over one access unit in source time; never blocks."""
 
     def close(self, reason: str) -> None:
-        """The encoder left. Idempotent. `reason`: `bye`, `timeout`, `error`, `takeover`."""
+        """The encoder left. Idempotent. `reason`: `bye`, `timeout`, `error`, `revoked`."""
 
 
 class PublishGate(Protocol):

@@ -420,9 +420,9 @@ class _Connection(asyncio.Protocol):
     def _revoked(self, text: str) -> None:
         if self._closing_ns or self._publication is None:
             return
-        self._reason = "takeover"
+        self._reason = "revoked"
         self._info("encoder sent away", text=text)
-        self._end_publication("takeover")
+        self._end_publication("revoked")
         self._session.fail(text)
         self._close()
 

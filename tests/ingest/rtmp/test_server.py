@@ -158,11 +158,11 @@ async def test_a_newer_encoder_takes_over_at_once() -> None:
         await older.publish("good")
         await newer.publish("good")
         first, second = server.gate.publications
-        assert first.closed == ["takeover"]
+        assert first.closed == ["revoked"]
         answer = await older.until_closed()
         assert b"Another encoder publishes this stream now." in answer
         older.close()
-        await server.until(lambda: server.meter.closed["takeover"] == 1)
+        await server.until(lambda: server.meter.closed["revoked"] == 1)
         newer.send(video(AVC_CONFIG) + video(AVC_KEY))
         await server.until(lambda: bool(second.packets))
         assert first.packets == []
@@ -431,7 +431,7 @@ async def test_media_is_gathered_and_the_last_byte_still_arrives() -> None:
         while asyncio.get_running_loop().time() - began < 2.5:
             peer.send(video(picture, sent * 25))
             sent += 1
-            await server.until(lambda: len(publication.packets) >= sent)
+            await server.until(lambda sent=sent: len(publication.packets) >= sent)
             await asyncio.sleep(0.025)
         peer.send(video(AVC_KEY, sent * 25))
         await server.until(lambda: len(publication.packets) == sent + 1, 5)
