@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,8 @@ PROBE = """
         if (code && player && player.shadowRoot)
           for (const el of player.shadowRoot.querySelectorAll('[data-cue]'))
             if (!(el.dataset.cue in state.paints))
-              state.paints[el.dataset.cue] = {stamp: code.stamp, media: meta.mediaTime};
+              state.paints[el.dataset.cue] =
+                {stamp: code.stamp, frame: code.frame, media: meta.mediaTime};
       });
       video.requestVideoFrameCallback(onFrame);
     };
@@ -126,6 +128,30 @@ class Watch:
     def stalls(self) -> list[float]:
         """Milliseconds of every standstill of more than 250 ms."""
         return list(self.evaluate("() => probe.stalls"))
+
+    def freezes(self, longest_ms: float = 250) -> list[float]:
+        """Milliseconds between two presented pictures, where more than `longest_ms`.
+
+        Chromium may play sound on over a frozen picture, so the media time proves little.
+        """
+        shown = [f["shown"] for f in self.frames()]
+        return [b - a for a, b in itertools.pairwise(shown) if b - a > longest_ms]
+
+    def paints(self) -> dict[str, dict[str, float]]:
+        """By cue id: block code and media time of the first picture that showed its element."""
+        return dict(self.evaluate("() => probe.paints"))
+
+    def player(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression over `p`, the player."""
+        return self.evaluate(
+            f"() => {{ const p = document.querySelector('vitrina-player'); return {expression}; }}"
+        )
+
+    def until(self, expression: str, timeout_s: float = 20) -> None:
+        """Wait until a JavaScript expression over `p`, the player, is true."""
+        wait_for(
+            lambda: self.player(expression), timeout_s, expression + "\n" + "\n".join(self.console)
+        )
 
     def latencies_s(self) -> list[float]:
         return sorted(f["latency"] / 1000 for f in self.frames())
