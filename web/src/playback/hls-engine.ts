@@ -9,6 +9,7 @@ import { hlsConfig } from "./hls-config";
 const MAX_KNOWN_RANGES = 4096;
 /** Clear of the seam between a gap and the media after it. */
 const EDGE_S = 0.05;
+const MAX_SHIFT_S = 0.1;
 /** How long a rung that stood still is left alone. */
 const SIDESTEP_MS = 15_000;
 
@@ -19,6 +20,8 @@ export class HlsEngine implements Engine {
   #quality = -1;
   #holdBack = 0;
   #cushion = 0;
+  /** By kind and discontinuity sequence. */
+  readonly #zeros = new Map<string, number>();
   #sidestep: ReturnType<typeof setTimeout> | undefined;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
   readonly #ranges = new Map<string, number | null>();
@@ -52,6 +55,9 @@ export class HlsEngine implements Engine {
     hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
     hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => this.#dateRanges(details));
     hls.on(Events.FRAG_PARSING_METADATA, (_event, { samples }) => this.#inBand(samples));
+    hls.on(Events.INIT_PTS_FOUND, (_event, { id, frag, initPTS, timescale }) => {
+      this.#zero(`${id} ${frag.cc}`, initPTS / timescale);
+    });
     hls.on(Events.ERROR, (_event, data) => this.#error(data));
     hls.loadSource(this.src);
     hls.attachMedia(this.video);
@@ -169,6 +175,16 @@ export class HlsEngine implements Engine {
       const revision = fromId3(sample.data, this.sink.dateAt(sample.pts));
       if (revision) this.sink.cue(revision);
     }
+  }
+
+  /**
+   * `seconds`: what hls.js takes off the media's own times. After a segment with a hole at its end it
+   * loses count and chooses anew; what it places then belongs to other dates, so everything starts over.
+   */
+  #zero(line: string, seconds: number): void {
+    const before = this.#zeros.get(line);
+    this.#zeros.set(line, seconds);
+    if (before !== undefined && Math.abs(before - seconds) > MAX_SHIFT_S) this.#fail("media");
   }
 
   #error(data: ErrorData): void {

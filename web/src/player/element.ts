@@ -245,7 +245,9 @@ export class VitrinaPlayer extends LitElement {
   #onPhase(phase: Phase): void {
     this._phase = phase;
     const text = { idle: "idle", reconnecting: "reconnecting", ended: "ended", unsupported: "unsupported" } as const;
+    const said = Object.values(text).map((key): string => this.#words[key]);
     if (phase in text) this._said = this.#words[text[phase as keyof typeof text]];
+    else if (phase === "live" && said.includes(this._said)) this._said = "";
     if (phase !== "live") this.#wake();
     this.#emit("vitrina-state", { state: phase });
   }
