@@ -47,3 +47,4 @@ def push(server: Server) -> Iterator[Callable[..., Publisher]]:
     yield start
     for publisher in publishers:
         publisher.stop()
+        print(publisher.log)  # pytest shows it where the test failed
