@@ -2,15 +2,14 @@
 
 A show owns a clock, a grid of segment boundaries, the renditions and the transcoder. Packets of
 the encoder come in by `push`; the source rung and AAC sound go straight to their renditions, the
-rest comes back from the worker through `rung_packet`. Whatever fails on one side leaves holes in
+rest comes back from the worker (`media.ladder`). Whatever fails on one side leaves holes in
 its renditions (EXT-X-GAP), never in the line of media sequence numbers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,11 +18,12 @@ from media.findings import Findings, Severity
 from media.grid import GridRule, SegmentGrid
 from media.hls import rules
 from media.hls.rendition import Rendition
+from media.ladder import Ladder
 from media.lineup import AUDIO, PATIENCE_IDLE, PATIENCE_SOURCE, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.run import Run
 from media.settling import Settling
 from media.timeline import Timeline
-from media.transcode.plan import Plan, plan_ladder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from config.settings import HlsSettings, LadderSettings
     from media.clock import ShowClock
     from media.hls.seams import TimedMetadata
+    from media.ladder import Encoders
     from media.meter import MediaMeter
+    from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
 
@@ -50,59 +52,6 @@ LONG_GOP_CUTS = 2
 """Segments in a row cut without a key frame after which the source is re-encoded."""
 
 
-class Encoders(Protocol):
-    """The transcode worker of a show, as `media.transcode.process.Transcoder` provides it."""
-
-    speeds: dict[str, float]
-    """By rung: seconds of media that its encoder makes in a second of work."""
-
-    async def run(self) -> None:
-        """Supervise the worker until `stop`."""
-
-    def configure(
-        self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
-    ) -> None:
-        """Start with, or change to, a plan."""
-
-    def push(self, packet: Packet) -> None:
-        """Hand over a source packet; never blocks."""
-
-    def boundary(self, ticks: int) -> None:
-        """Force an IDR on the first picture at or after `ticks` on every rung."""
-
-    async def stop(self) -> None:
-        """End the worker."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """One publisher's part of the show."""
-
-    protocol: str
-    wrap_ticks: int
-    settling: Settling | None
-    """Holds the first packets; None once `timeline` is there."""
-    timeline: Timeline | None = None
-    formats: dict[Kind, TrackFormat] = field(default_factory=dict)
-    changed: bool = True
-    """Formats were announced that the renditions do not have yet."""
-    started: bool = False
-    video_started: bool = False
-    first: int | None = None
-    """Show time of the first packet."""
-    last: dict[Kind, int] = field(default_factory=dict)
-    """Show time of the newest packet by kind."""
-    pictures: int = 0
-    first_picture: int | None = None
-    heard: int = 0
-    """Show time at which the newest packet arrived."""
-    bytes_in: dict[Kind, int] = field(default_factory=dict)
-    received: dict[Kind, tuple[int, int]] = field(default_factory=dict)
-    """Access units and bytes that the meter does not know of yet."""
-    since: int = 0
-    bitrates: dict[Kind, int] = field(default_factory=dict)
-
-
 class Show:
     """See the module's docstring. All methods run on the event loop."""
 
@@ -116,7 +65,7 @@ class Show:
         clock: ShowClock,
         metadata: TimedMetadata,
         meter: MediaMeter,
-        encoders: Callable[[Show], Encoders],
+        encoders: Callable[[RungSink], Encoders],
         on_started: Callable[[], None],
         now_ns: Callable[[], int],
     ) -> None:
@@ -141,15 +90,14 @@ class Show:
         )
         self.ended = False
         self._hls = hls
-        self._ladder = ladder
+        self._settings = ladder
+        self.ladder = Ladder(stream=stream, settings=ladder, lineup=self.lineup, make=encoders)
         self._meter = meter
         self._now_ns = now_ns
         self._on_started = on_started
         self._segment = hls.segment_ms * TICKS_PER_SECOND // 1000
-        self._rule = GridRule(segment=self._segment, longest=longest_segment(hls.segment_ms))
+        self._rule = GridRule(segment=self._segment, longest=safe_segment(hls.segment_ms))
         self._limit = rules.longest_segment(rules.target_duration_s(hls.segment_ms))
-        self._encoders = encoders(self)
-        self._plan: Plan | None = None
         self._passthrough = ladder.passthrough
         self._reset_decoders = False
         self._owed_discontinuity = False
@@ -157,10 +105,7 @@ class Show:
         self._newest = 0
         """Presentation time of the newest packet of all runs."""
         self._formats: dict[Kind, TrackFormat] = {}
-        self._substitute: str | None = None
-        """Rung that feeds `source` too, because the encoder's own pictures cannot be used."""
-        self._rung_formats: dict[str, TrackFormat] = {}
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._cuts_without_key = 0
         self._ready_at: int | None = None
 
@@ -186,17 +131,17 @@ class Show:
         """Start mapping a new publisher; a run in progress ends."""
         self.end_run()
         settling = Settling(self.clock.now)
-        self._run = _Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
+        self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
         self._rule.restart()
         self._cuts_without_key = 0
-        if self._passthrough != self._ladder.passthrough:
-            self._passthrough = self._ladder.passthrough
+        if self._passthrough != self._settings.passthrough:
+            self._passthrough = self._settings.passthrough
             self._reset_decoders = True
 
     def end_run(self) -> None:
         """Note that the publisher left: what it sent is published, then come gaps."""
         if self._run is not None:
-            self._report_received(self._run)
+            self._run.report(self._meter, self.stream)
         self._run = None
 
     def set_format(self, track_format: TrackFormat) -> None:
@@ -220,16 +165,14 @@ class Show:
         run = self._run
         if run is None or self.ended:
             return
-        kind = packet.kind
-        frames, size = run.received.get(kind, (0, 0))
-        run.received[kind] = (frames + 1, size + len(packet.payload))
+        run.received(packet.kind, len(packet.payload))
         if run.timeline is not None:
             self._take(run, run.timeline, packet)
         elif run.settling is not None:
             run.settling.hold(packet)
             self._settle(run)
 
-    def _settle(self, run: _Run) -> None:
+    def _settle(self, run: Run) -> None:
         """Place the run on the show clock once its first packets tell how late they came."""
         if run.settling is None or not run.settling.due(self.now):
             return
@@ -247,26 +190,18 @@ class Show:
         for packet in packets:
             self._take(run, timeline, packet)
 
-    def _take(self, run: _Run, timeline: Timeline, packet: Packet) -> None:
+    def _take(self, run: Run, timeline: Timeline, packet: Packet) -> None:
         packet = timeline.map(packet)
-        kind = packet.kind
-        if run.first is None:
-            run.first = run.since = packet.dts
-        run.last[kind] = packet.dts
+        run.mapped(packet, self.clock.now(packet.arrived_ns))
         self._newest = max(self._newest, packet.pts)
-        run.heard = self.clock.now(packet.arrived_ns)
-        run.bytes_in[kind] = run.bytes_in.get(kind, 0) + len(packet.payload)
-        if kind is Kind.VIDEO:
-            run.pictures += 1
-            if run.first_picture is None:
-                run.first_picture = packet.dts
+        if packet.kind is Kind.VIDEO:
             self._push_video(run, packet)
         else:
             self._push_audio(run, packet)
 
     # ── pictures ─────────────────────────────────────────────────────────────────────────────
 
-    def _push_video(self, run: _Run, packet: Packet) -> None:
+    def _push_video(self, run: Run, packet: Packet) -> None:
         if packet.key and Kind.VIDEO in run.formats:
             self._saw_key(packet.pts)
             if not run.video_started or run.changed:
@@ -276,15 +211,14 @@ class Show:
         self._advance_by_picture(run, packet)
         if self._passthrough:
             self.lineup.push(SOURCE, packet)
-        if self._plan is not None and self._plan.rungs:
-            self._encoders.push(packet)
+        self.ladder.push(packet)
 
     def _saw_key(self, pts: int) -> None:
         self._rule.saw_key(pts)
         if self._rule.key_interval:
             self._meter.keyframe_interval(self.stream, self._rule.key_interval / TICKS_PER_SECOND)
 
-    def _start_video(self, run: _Run, pts: int) -> None:
+    def _start_video(self, run: Run, pts: int) -> None:
         """Begin a segment in every rendition at a run's, or a new format's, first key frame."""
         run.video_started = True
         changed = any(known != run.formats.get(kind) for kind, known in self._formats.items())
@@ -299,7 +233,7 @@ class Show:
             self.lineup.hold([SOURCE])
         self._apply_formats(run)
 
-    def _advance_by_picture(self, run: _Run, packet: Packet) -> None:
+    def _advance_by_picture(self, run: Run, packet: Packet) -> None:
         """Add the boundaries that a picture reaches."""
         last = self.grid.last
         if last is None or packet.pts <= last.start:
@@ -315,11 +249,11 @@ class Show:
         elif self._rule.must_cut(packet.pts, last.start):
             self._cut_without_key(run, packet.pts)
 
-    def _cut_without_key(self, run: _Run, pts: int) -> None:
+    def _cut_without_key(self, run: Run, pts: int) -> None:
         """End a segment that got too long: its successor cannot be decoded on its own."""
         self._cuts_without_key += 1
         seconds = self._cuts_without_key * self._rule.longest / TICKS_PER_SECOND
-        reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._ladder.enabled
+        reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._settings.enabled
         self._advance_to(pts - self._limit)
         last = self.grid.last
         if reencode or last is None or self._rule.must_cut(pts, last.start):
@@ -335,7 +269,7 @@ class Show:
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
-    def _push_audio(self, run: _Run, packet: Packet) -> None:
+    def _push_audio(self, run: Run, packet: Packet) -> None:
         announced = run.formats.get(Kind.AUDIO)
         if announced is None or not (run.started or self._start_sound(run, packet.dts)):
             return
@@ -352,10 +286,10 @@ class Show:
         self._advance_to(packet.dts - self._segment - late)
         if packet.codec is Codec.AAC:
             self.lineup.push(AUDIO, packet)
-        elif self._plan is not None and self._plan.audio is not None:
-            self._encoders.push(packet)
+        else:
+            self.ladder.push(packet)
 
-    def _start_sound(self, run: _Run, dts: int) -> bool:
+    def _start_sound(self, run: Run, dts: int) -> bool:
         """Start the show with sound alone once it is clear that no picture will come."""
         assert run.first is not None
         if dts - run.first < (KEY_WAIT if Kind.VIDEO in run.formats else VIDEO_WAIT):
@@ -378,21 +312,26 @@ class Show:
         self.grid.add(start, discontinuity=discontinuity)
         if discontinuity:
             self._meter.discontinuity(self.stream)
-        if self._plan is not None:
-            self._encoders.boundary(start)
+        self.ladder.boundary(start)
 
     def _advance_to(self, limit: int) -> None:
         """Add regular boundaries as long as the newest one is at or before `limit`."""
         while (last := self.grid.last) is not None and last.start <= limit:
             self._add_boundary(last.start + self._segment)
 
-    def _apply_formats(self, run: _Run) -> None:
+    def _apply_formats(self, run: Run) -> None:
         """Bring renditions and ladder in line with what the encoder sends."""
         run.changed = False
         video = run.formats.get(Kind.VIDEO) if run.video_started else None
         audio = run.formats.get(Kind.AUDIO)
         self._formats = {f.kind: f for f in (video, audio) if f is not None}
-        coded = self._replan(video, audio)
+        last = self.grid.last
+        coded = self.ladder.replan(
+            video,
+            audio,
+            passthrough=self._passthrough,
+            newest_boundary=last.start if last is not None else None,
+        )
         passed = []
         if video is not None and self._passthrough:
             self.lineup.open(SOURCE, Kind.VIDEO).set_format(video)
@@ -407,76 +346,16 @@ class Show:
                 self._ready_at = self.now + LADDER_WAIT
             self._on_started()
 
-    def _replan(self, video: TrackFormat | None, audio: TrackFormat | None) -> set[str]:
-        """Tell the worker what to make of the source; return the renditions it feeds."""
-        plan = plan_ladder(video, audio, self._ladder, reencode_source=not self._passthrough)
-        self._substitute = None
-        if not self._passthrough and plan.rungs and self.lineup.get(SOURCE) is not None:
-            # Viewers on `source` stay there: the top rung takes its place in this show.
-            self._substitute = plan.rungs[0].name
-        rungs = {rung.name for rung in plan.rungs}
-        if self._substitute is not None and self.lineup.get(self._substitute) is None:
-            rungs.remove(self._substitute)
-        for name in rungs:
-            self.lineup.open(name, Kind.VIDEO)
-        if self._substitute is not None:
-            rungs.add(SOURCE)
-        if plan.audio is not None:
-            self.lineup.open(AUDIO, Kind.AUDIO)
-        if self._plan is None and plan.empty:
-            return set()
-        self.lineup.hold(rungs)
-        self._plan = plan
-        if self._substitute in self._rung_formats:
-            # Its encoder runs already and will not announce itself again.
-            self.rung_format(self._substitute, self._rung_formats[self._substitute])
-        self._encoders.configure(plan, video=video, audio=audio)
-        if self.grid.last is not None:
-            self._encoders.boundary(self.grid.last.start)
-        return rungs | ({AUDIO} if plan.audio is not None else set())
-
-    # ── what comes back from the worker (media.transcode.process.RungSink) ───────────────────
-
-    def rung_format(self, rung: str, track_format: TrackFormat) -> None:
-        """Take the parameters of a rung; its next packet is an IDR on a boundary."""
-        if self.ended or self._plan is None:
-            return
-        self._rung_formats[rung] = track_format
-        bits = {r.name: r.maxrate for r in self._plan.rungs}
-        if self._plan.audio is not None:
-            bits[AUDIO] = self._plan.audio.bitrate
-        for name in self._fed_by(rung):
-            self.lineup.set_format(name, track_format, declared_bps=bits.get(rung, 0))
-
-    def rung_packet(self, rung: str, packet: Packet) -> None:
-        """Take one access unit of a rung, on the show clock."""
-        if not self.ended:
-            for name in self._fed_by(rung):
-                self.lineup.push(name, packet)
-
-    def worker_lost(self, reason: str) -> None:
-        """Note that the rungs pause; each starts again with an IDR on a later boundary."""
-        log.warning("transcode worker lost", stream=self.stream, reason=reason)
-        self._rung_formats.clear()
-        if self._plan is not None:
-            for rung in self._plan.rungs:
-                self.lineup.hold(self._fed_by(rung.name))
-            if self._plan.audio is not None:
-                self.lineup.hold([AUDIO])
-
-    def _fed_by(self, rung: str) -> tuple[str, ...]:
-        return (rung, SOURCE) if rung == self._substitute else (rung,)
-
     # ── time passing ─────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         """Keep time and supervise the worker until `end`."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._encoders.run(), name=f"transcoder:{self.stream}")
+            group.create_task(self.ladder.encoders.run(), name=f"transcoder:{self.stream}")
             while not self.ended:
                 await asyncio.sleep(TICK_S)
                 self.tick()
-            await self._encoders.stop()
+            await self.ladder.encoders.stop()
 
     def tick(self) -> None:
         """Publish what is due, list gaps where nothing came, measure."""
@@ -485,7 +364,7 @@ class Show:
         now = self.now
         run = self._run
         if run is not None:
-            self._report_received(run)
+            run.report(self._meter, self.stream)
             self._settle(run)
         silence = now - run.heard if run is not None and run.started else None
         if silence is None or silence > SILENCE_SEGMENTS * self._segment:
@@ -497,30 +376,14 @@ class Show:
         ready_at = self._ready_at
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
-            self._measure(run, now)
-
-    def _report_received(self, run: _Run) -> None:
-        """Tell the meter in batches: once a packet, it cost a twentieth of the whole ingest."""
-        received, run.received = run.received, {}
-        for kind, (frames, size) in received.items():
-            self._meter.media_in(self.stream, run.protocol, kind, frames, size)
-
-    def _measure(self, run: _Run, now: int) -> None:
-        elapsed = now - run.since
-        if run.first is None or elapsed < TICKS_PER_SECOND:
-            return
-        run.bitrates = {k: n * 8 * TICKS_PER_SECOND // elapsed for k, n in run.bytes_in.items()}
-        run.bytes_in = {}
-        run.since = now
-        if len(run.last) == len(Kind):
-            offset = run.last[Kind.AUDIO] - run.last[Kind.VIDEO]
-            self._meter.av_offset(self.stream, offset / TICKS_PER_SECOND)
+            run.measure(self._meter, self.stream, now)
 
     def end(self) -> None:
         """End every playlist; nothing is published afterwards. Idempotent."""
         if not self.ended:
             self.end_run()
             self.ended = True
+            self.ladder.end()
             self.lineup.end()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
@@ -532,18 +395,12 @@ class Show:
     @property
     def speeds(self) -> dict[str, float]:
         """Seconds of media that each rung's encoder makes in a second of work."""
-        return self._encoders.speeds
+        return self.ladder.encoders.speeds
 
     @property
     def frame_rate(self) -> float | None:
         """Pictures a second measured since the run began, None in its first second."""
-        run = self._run
-        if run is None or run.pictures < 2 or run.first_picture is None:
-            return None
-        elapsed = run.last[Kind.VIDEO] - run.first_picture
-        if elapsed < TICKS_PER_SECOND:
-            return None
-        return (run.pictures - 1) * TICKS_PER_SECOND / elapsed
+        return self._run.frame_rate if self._run is not None else None
 
     def formats(self) -> list[TrackFormat]:
         """Return what the encoder sends, pictures first."""
@@ -555,7 +412,7 @@ class Show:
         self.findings.report(code, Severity.WARNING, text, now_ms=now_ms)
 
 
-def longest_segment(segment_ms: int) -> int:
+def safe_segment(segment_ms: int) -> int:
     """Ticks that still round to TARGETDURATION (4.4.3.1), less a frame at 20 fps for safety."""
     target_s = (segment_ms + 500) // 1000
     return target_s * TICKS_PER_SECOND + TICKS_PER_SECOND * 9 // 20

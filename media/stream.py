@@ -15,14 +15,16 @@ import structlog
 from media.clock import ShowClock
 from media.limits import check_format
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
-from media.show import Encoders, Show
+from media.show import Show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
     from media.hls.seams import TimedMetadata
+    from media.ladder import Encoders
     from media.meter import MediaMeter
+    from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +59,8 @@ class Host(Protocol):
     def metadata(self, stream: str, clock: ShowClock) -> TimedMetadata:
         """Return the cues of a new show."""
 
-    def encoders(self, show: Show) -> Encoders:
-        """Return the transcoder of a new show."""
+    def encoders(self, stream: str, sink: RungSink) -> Encoders:
+        """Return the transcoder of a new show of `stream`."""
 
     def start(self, show: Show) -> None:
         """Run `show.run()` in the background; a fault in it must not harm others."""
@@ -194,7 +196,7 @@ class Stream:
             clock=clock,
             metadata=host.metadata(self.name, clock),
             meter=host.meter,
-            encoders=host.encoders,
+            encoders=lambda sink: host.encoders(self.name, sink),
             on_started=lambda: self._change(State.LIVE),
             now_ns=host.now_ns,
         )

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from media.clock import ShowClock
     from media.hls.seams import TimedMetadata
+    from media.ladder import Encoders
     from media.meter import MediaMeter
-    from media.show import Encoders, Show
+    from media.show import Show
+    from media.transcode.process import RungSink
     from vitrina.supervise import Supervisor
 
 RUN_ID_BYTES = 4
@@ -53,13 +55,13 @@ class ProcessHost:
         """Open the cues of a new show."""
         return self._metadata(stream, clock)
 
-    def encoders(self, show: Show) -> Encoders:
+    def encoders(self, stream: str, sink: RungSink) -> Encoders:
         """Make the supervisor of a show's worker; nothing starts yet."""
         return Transcoder(
-            stream=show.stream,
+            stream=stream,
             settings=self.settings.ladder,
             limits=self.settings.limits,
-            sink=show,
+            sink=sink,
             meter=self.meter,
         )
 

@@ -21,6 +21,7 @@ from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
 from media.show import Show
 from media.transcode.plan import Plan
+from media.transcode.process import RungSink
 
 pytestmark = pytest.mark.component
 
@@ -73,8 +74,8 @@ def long_gop_clip() -> Clip:
 class Worker:
     """Records what the show asks of a worker; `answer` plays its part."""
 
-    def __init__(self, show: Show) -> None:
-        self.show = show
+    def __init__(self, sink: RungSink) -> None:
+        self.sink = sink
         self.plans: list[Plan] = []
         self.boundaries: list[int] = []
         self.packets: list[Packet] = []
@@ -102,12 +103,12 @@ class Worker:
         """Return the packets that came since, coded again with key frames on the boundaries."""
         for rung in self.plans[-1].rungs if self.plans else ():
             if formats:
-                self.show.rung_format(rung.name, clip.format)
+                self.sink.rung_format(rung.name, clip.format)
             due = set(self.boundaries)
             for packet in self.packets:
                 key = packet.pts in due
                 payload = clip.units[0 if key else 1][1]
-                self.show.rung_packet(
+                self.sink.rung_packet(
                     rung.name,
                     Packet(
                         track=0,
@@ -143,8 +144,8 @@ class Stage:
             now_ns=lambda: self.now_ns,
         )
 
-    def _encoders(self, show: Show) -> Worker:
-        self.worker = Worker(show)
+    def _encoders(self, sink: RungSink) -> Worker:
+        self.worker = Worker(sink)
         return self.worker
 
     def _count(self) -> None:
@@ -356,7 +357,7 @@ async def test_rungs_follow_the_source_and_pause_when_the_worker_dies(clip: Clip
     stage.worker.answer(small_clip, formats=True)
     stage.play(big, range(9, 100), worker=small_clip)
     assert stage.names() == ["source", "144p", "audio"]
-    stage.show.worker_lost("killed")
+    stage.show.ladder.worker_lost("killed")
     stage.play(big, range(100, 400))
     stage.worker.packets.clear()
     stage.worker.answer(small_clip, formats=True)

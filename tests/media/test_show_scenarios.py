@@ -35,6 +35,7 @@ from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.show import Show
 from media.transcode.plan import Plan
+from media.transcode.process import RungSink
 
 pytestmark = pytest.mark.component
 
@@ -201,7 +202,7 @@ class Worker:
         self.queue.clear()
         self.began = False
         self.opened.clear()
-        self.world.show.worker_lost("killed")
+        self.world.show.ladder.worker_lost("killed")
 
     def tick(self) -> None:
         if self.world.now_ns < self.starts_ns:
@@ -212,7 +213,7 @@ class Worker:
                 self._picture(source, plan)
             elif plan.audio is not None:
                 self._open("audio", FORMATS["aac"])
-                self.world.show.rung_packet(
+                self.world.show.ladder.rung_packet(
                     "audio",
                     Packet(
                         track=0,
@@ -238,7 +239,7 @@ class Worker:
         for index, rung in enumerate(plan.rungs):
             made = pictures(SIZES[index % 2])
             self._open(rung.name, made.format)
-            self.world.show.rung_packet(
+            self.world.show.ladder.rung_packet(
                 rung.name,
                 Packet(
                     track=0,
@@ -256,7 +257,7 @@ class Worker:
     def _open(self, rung: str, track_format: TrackFormat) -> None:
         if (rung, track_format) not in self.opened:
             self.opened.add((rung, track_format))
-            self.world.show.rung_format(rung, track_format)
+            self.world.show.ladder.rung_format(rung, track_format)
 
 
 @dataclass
@@ -297,7 +298,7 @@ class World:
         self.hesitated = False
         """The link was silent: an open part may have been published short."""
 
-    def _encoders(self, _show: Show) -> Worker:
+    def _encoders(self, _sink: RungSink) -> Worker:
         self.worker = Worker(self)
         return self.worker
 

@@ -8,12 +8,14 @@ from config.settings import Settings, StreamsSettings
 from media.bitstream import describe
 from media.clock import ShowClock
 from media.hls.seams import NoMetadata
+from media.ladder import Encoders
 from media.meter import NoMeter
 from media.model import Codec, FormatRefused, Packet, TrackFormat
 from media.registry import Registry
-from media.show import Encoders, Show
+from media.show import Show
 from media.stream import KEEP_ENDED_S, Publication, State, Stream
 from media.transcode.plan import Plan
+from media.transcode.process import RungSink
 
 pytestmark = pytest.mark.unit
 
@@ -63,8 +65,8 @@ class Host:
         del stream, clock
         return NoMetadata()
 
-    def encoders(self, show: Show) -> Encoders:
-        del show
+    def encoders(self, stream: str, sink: RungSink) -> Encoders:
+        del stream, sink
         return NoEncoders()
 
     def start(self, show: Show) -> None:

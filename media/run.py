@@ -1,0 +1,88 @@
+"""One publisher's part of a show, and what is measured of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+
+if TYPE_CHECKING:
+    from media.meter import MediaMeter
+    from media.settling import Settling
+    from media.timeline import Timeline
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """From a publisher's connect to its leave. Times are show ticks."""
+
+    protocol: str
+    wrap_ticks: int
+    """Modulus of the encoder's clock."""
+    settling: Settling | None
+    """Holds the first packets; None once `timeline` is there."""
+    timeline: Timeline | None = None
+    formats: dict[Kind, TrackFormat] = field(default_factory=dict)
+    changed: bool = True
+    """Formats were announced that the renditions do not have yet."""
+    started: bool = False
+    video_started: bool = False
+    first: int | None = None
+    """Time of the first packet."""
+    heard: int = 0
+    """When the newest packet arrived."""
+    bitrates: dict[Kind, int] = field(default_factory=dict)
+    """Bits per second over the last second."""
+    _last: dict[Kind, int] = field(default_factory=dict)
+    _pictures: int = 0
+    _first_picture: int | None = None
+    _received: dict[Kind, tuple[int, int]] = field(default_factory=dict)
+    _bytes: dict[Kind, int] = field(default_factory=dict)
+    _since: int = 0
+
+    def received(self, kind: Kind, size: int) -> None:
+        """Count an access unit as it comes in."""
+        frames, total = self._received.get(kind, (0, 0))
+        self._received[kind] = (frames + 1, total + size)
+
+    def mapped(self, packet: Packet, arrived: int) -> None:
+        """Note a packet on the show clock and when it arrived."""
+        kind = packet.kind
+        if self.first is None:
+            self.first = self._since = packet.dts
+        self._last[kind] = packet.dts
+        self.heard = arrived
+        self._bytes[kind] = self._bytes.get(kind, 0) + len(packet.payload)
+        if kind is Kind.VIDEO:
+            self._pictures += 1
+            if self._first_picture is None:
+                self._first_picture = packet.dts
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Pictures a second since the run began, None in its first second."""
+        if self._pictures < 2 or self._first_picture is None:
+            return None
+        elapsed = self._last[Kind.VIDEO] - self._first_picture
+        if elapsed < TICKS_PER_SECOND:
+            return None
+        return (self._pictures - 1) * TICKS_PER_SECOND / elapsed
+
+    def report(self, meter: MediaMeter, stream: str) -> None:
+        """Tell the meter in batches: once a packet, it cost a twentieth of the whole ingest."""
+        received, self._received = self._received, {}
+        for kind, (frames, size) in received.items():
+            meter.media_in(stream, self.protocol, kind, frames, size)
+
+    def measure(self, meter: MediaMeter, stream: str, now: int) -> None:
+        """Once a second: bit rates, and how far sound and pictures lie apart."""
+        elapsed = now - self._since
+        if self.first is None or elapsed < TICKS_PER_SECOND:
+            return
+        self.bitrates = {k: n * 8 * TICKS_PER_SECOND // elapsed for k, n in self._bytes.items()}
+        self._bytes = {}
+        self._since = now
+        if len(self._last) == len(Kind):
+            offset = self._last[Kind.AUDIO] - self._last[Kind.VIDEO]
+            meter.av_offset(stream, offset / TICKS_PER_SECOND)
