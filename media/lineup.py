@@ -127,6 +127,11 @@ class Lineup:
             return PATIENCE_IDLE
         return PATIENCE_RUNG if name in self._coded else PATIENCE_SOURCE
 
+    def flush(self, now: int) -> None:
+        """Publish open parts that nothing was added to for a PART-TARGET."""
+        for rendition in self.renditions.values():
+            rendition.flush_due(now)
+
     def end(self) -> None:
         """End every playlist."""
         for rendition in self.renditions.values():

@@ -18,6 +18,7 @@ from media.findings import Findings, Severity
 from media.grid import GridRule, SegmentGrid
 from media.hls import rules
 from media.hls.rendition import Rendition
+from media.hls.segmenter import TOLERANCE
 from media.ladder import Ladder
 from media.lineup import AUDIO, PATIENCE_IDLE, PATIENCE_SOURCE, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
@@ -104,7 +105,14 @@ class Show:
         """Formats changed where no segment could start: the next one starts with it."""
         self._newest = 0
         """Presentation time of the newest packet of all runs."""
+        self._heard = 0
+        """When the newest packet of all runs arrived."""
+        self._hole = False
+        """Nothing comes: what came before has been ended with a boundary of its own."""
         self._formats: dict[Kind, TrackFormat] = {}
+        """What the encoder sends now."""
+        self._decoded: dict[Kind, TrackFormat] = {}
+        """What decoders were last set up for."""
         self._run: Run | None = None
         self._cuts_without_key = 0
         self._ready_at: int | None = None
@@ -194,6 +202,8 @@ class Show:
         packet = timeline.map(packet)
         run.mapped(packet, self.clock.now(packet.arrived_ns))
         self._newest = max(self._newest, packet.pts)
+        self._heard = run.heard
+        self._hole = False
         if packet.kind is Kind.VIDEO:
             self._push_video(run, packet)
         else:
@@ -221,7 +231,9 @@ class Show:
     def _start_video(self, run: Run, pts: int) -> None:
         """Begin a segment in every rendition at a run's, or a new format's, first key frame."""
         run.video_started = True
-        changed = any(known != run.formats.get(kind) for kind, known in self._formats.items())
+        changed = any(
+            known != run.formats.get(kind, known) for kind, known in self._decoded.items()
+        )
         discontinuity = changed or self._reset_decoders
         self._reset_decoders = False
         last = self.grid.last
@@ -273,14 +285,15 @@ class Show:
         announced = run.formats.get(Kind.AUDIO)
         if announced is None or not (run.started or self._start_sound(run, packet.dts)):
             return
-        current = self._formats.get(Kind.AUDIO)
-        if current is None or (current != announced and not run.video_started):
-            last = self.grid.last
-            if current is not None and (last is None or packet.dts > last.start):
-                self._add_boundary(packet.dts, discontinuity=True)
+        if self._formats.get(Kind.AUDIO) != announced:
+            known = self._decoded.get(Kind.AUDIO)
+            if known is not None and known != announced:
+                if run.video_started:
+                    return  # the new parameters begin with the next key frame
+                last = self.grid.last
+                if last is None or packet.dts > last.start:
+                    self._add_boundary(packet.dts, discontinuity=True)
             self._apply_formats(run)
-        elif current != announced:
-            return  # the new parameters begin with the next key frame
         # With pictures the grid is theirs, unless they stop coming.
         late = PATIENCE_SOURCE if run.video_started else 0
         self._advance_to(packet.dts - self._segment - late)
@@ -296,7 +309,7 @@ class Show:
             return False
         last = self.grid.last
         if last is None or dts > last.start:
-            known = self._formats.get(Kind.AUDIO)
+            known = self._decoded.get(Kind.AUDIO)
             changed = known is not None and known != run.formats[Kind.AUDIO]
             self._add_boundary(dts, discontinuity=changed)
         self._apply_formats(run)
@@ -325,6 +338,7 @@ class Show:
         video = run.formats.get(Kind.VIDEO) if run.video_started else None
         audio = run.formats.get(Kind.AUDIO)
         self._formats = {f.kind: f for f in (video, audio) if f is not None}
+        self._decoded |= self._formats
         last = self.grid.last
         coded = self.ladder.replan(
             video,
@@ -366,10 +380,12 @@ class Show:
         if run is not None:
             run.report(self._meter, self.stream)
             self._settle(run)
-        silence = now - run.heard if run is not None and run.started else None
-        if silence is None or silence > SILENCE_SEGMENTS * self._segment:
+        silence = now - self._heard
+        patience = SILENCE_SEGMENTS * self._segment if self.on_air else PATIENCE_IDLE
+        silent = silence > HESITATION or not self.on_air
+        if silence > patience:
+            self._end_before_hole(now)
             self._advance_to(now - self._segment - PATIENCE_IDLE)
-        silent = silence is None or silence > HESITATION
         # What a congested link delays is not lost: patience counts from when it is due here.
         delay = 0 if silent else max(0, -self.lead)
         self.lineup.fill_holes(now - delay, on_air=self.on_air, silent=silent)
@@ -377,6 +393,17 @@ class Show:
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
             run.measure(self._meter, self.stream, now)
+
+    def _end_before_hole(self, now: int) -> None:
+        """End the segment where media ends: with the hole in it, it would not be worth loading."""
+        last = self.grid.last
+        if self._hole or last is None:
+            return
+        self._hole = True
+        self.lineup.flush(now)
+        edge = self.lineup.edge()
+        if edge is not None and edge > last.start + TOLERANCE:
+            self._add_boundary(edge)
 
     def end(self) -> None:
         """End every playlist; nothing is published afterwards. Idempotent."""

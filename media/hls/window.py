@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from media.hls import rules
+from media.model import TICKS_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INIT_TYPE = "video/mp4"
 SEGMENT_TYPE = "video/iso.segment"
+LONGEST_HOLE = TICKS_PER_SECOND
+"""A segment that misses more in a row is listed as EXT-X-GAP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,9 @@ class Segment:
     parts: list[Part] = field(default_factory=list)
     independent: bool = True
     has_media: bool = False
-    has_gap: bool = False
+    hole: int = 0
+    """Ticks missing in a row up to here."""
+    longest_hole: int = 0
     closed: bool = False
     size: int = 0
     text: str = ""
@@ -76,8 +81,12 @@ class Segment:
 
     @property
     def gap(self) -> bool:
-        """EXT-X-GAP: there is no media at the segment's URI (4.4.4.7)."""
-        return not self.has_media
+        """EXT-X-GAP: what is at the segment's URI is not worth loading (4.4.4.7).
+
+        Also where it lacks more than a second in a row: players that load it whole take its
+        EXTINF for what they got, and stand still in the hole.
+        """
+        return not self.has_media or self.longest_hole > LONGEST_HOLE
 
     def add(self, part: Part, *, decodable: bool) -> None:
         """Append a part; `decodable`: it starts with a key frame."""
@@ -86,8 +95,10 @@ class Segment:
                 self.independent = decodable
             self.has_media = True
             self.size += len(part.body)
+            self.hole = 0
         else:
-            self.has_gap = True
+            self.hole += part.end - part.start
+            self.longest_hole = max(self.longest_hole, self.hole)
         self.parts.append(part)
         self.end = part.end
 

@@ -288,6 +288,35 @@ async def test_reconnect_continues_the_line_over_listed_gaps(clip: Clip):
         assert all(duration <= 2.5 for _, duration, _ in listed)
 
 
+async def test_sound_announced_late_after_a_reconnect_is_no_change(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(90))
+    stage.show.end_run()
+    stage.wait(1)
+    stage.begin(clip.format)
+    stage.play(clip, range(30))
+    stage.show.set_format(AAC)
+    stage.play(clip, range(30, 180))
+    for name in ("source", "audio"):
+        text = await stage.text(name)
+        assert "#EXT-X-DISCONTINUITY\n" not in text, name
+        assert not segments(text)[-1][2], name
+
+
+async def test_what_came_before_a_hole_is_a_whole_segment(clip: Clip):
+    stage = Stage()
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(75))
+    stage.show.end_run()
+    stage.wait(6)
+    source, sound = segments(await stage.text("source")), segments(await stage.text("audio"))
+    assert [gap for _, _, gap in source][:3] == [False, False, True]
+    assert source[1][1] == pytest.approx(0.5, abs=0.01)
+    assert [msn for msn, _, _ in source] == [msn for msn, _, _ in sound]
+    assert [gap for _, _, gap in source] == [gap for _, _, gap in sound]
+
+
 async def test_changed_format_is_one_discontinuity_everywhere(clip: Clip, small_clip: Clip):
     stage = Stage()
     stage.begin(clip.format, AAC)
