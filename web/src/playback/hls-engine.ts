@@ -10,6 +10,8 @@ const MAX_KNOWN_RANGES = 4096;
 /** Clear of the seam between a gap and the media after it. */
 const EDGE_S = 0.05;
 const MAX_SHIFT_S = 0.1;
+/** With less than this buffered, a smaller rung is taken at once and not at the segment's end. */
+const HURRY_S = 0.35;
 /** How long a rung that stood still is left alone. */
 const SIDESTEP_MS = 15_000;
 
@@ -23,6 +25,8 @@ export class HlsEngine implements Engine {
   /** By kind and discontinuity sequence. */
   readonly #zeros = new Map<string, number>();
   #sidestep: ReturnType<typeof setTimeout> | undefined;
+  /** The newest piece of picture in the buffer; `part` null for a whole segment. */
+  #buffered: { sn: number; part: number | null } | null = null;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
   readonly #ranges = new Map<string, number | null>();
 
@@ -53,6 +57,11 @@ export class HlsEngine implements Engine {
     hls.on(Events.LEVEL_SWITCHED, () => this.sink.levels());
     hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.#listed(details, true));
     hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
+    hls.on(Events.FRAG_BUFFERED, (_event, { frag, part }) => {
+      if (frag.type !== "main" || frag.sn === "initSegment") return;
+      this.#buffered = { sn: frag.sn, part: part?.index ?? null };
+      this.#follow(hls.latestLevelDetails);
+    });
     hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => this.#dateRanges(details));
     hls.on(Events.FRAG_PARSING_METADATA, (_event, { samples }) => this.#inBand(samples));
     hls.on(Events.INIT_PTS_FOUND, (_event, { id, frag, initPTS, timescale }) => {
@@ -62,6 +71,7 @@ export class HlsEngine implements Engine {
     hls.loadSource(this.src);
     hls.attachMedia(this.video);
     if (this.#quality >= 0) hls.loadLevel = this.#quality;
+    hls.config.preserveManualLevelOnError = this.#quality >= 0;
   }
 
   destroy(): void {
@@ -94,8 +104,10 @@ export class HlsEngine implements Engine {
     this.#quality = index;
     clearTimeout(this.#sidestep);
     this.#sidestep = undefined;
-    // loadLevel switches with the next part; nextLevel would flush the second that low latency buffers.
-    if (this.#hls) this.#hls.loadLevel = index;
+    const hls = this.#hls;
+    if (!hls) return;
+    hls.config.preserveManualLevelOnError = index >= 0;
+    if (this.#buffered === null) hls.loadLevel = index;
   }
 
   get latency(): number | null {
@@ -140,19 +152,48 @@ export class HlsEngine implements Engine {
   sidestep(): void {
     const hls = this.#hls;
     if (!hls || this.#quality >= 0 || this.#sidestep !== undefined || hls.levels.length < 2) return;
-    // hls.js would wait for the blocked reload, and its own estimate would lead it back at once.
+    // hls.js would wait for the blocked reload.
     const level = hls.loadLevel > 0 ? hls.loadLevel - 1 : 1;
     hls.loadLevel = level;
     this.#sidestep = setTimeout(() => {
       this.#sidestep = undefined;
-      if (this.#quality < 0 && hls.loadLevel === level) hls.loadLevel = -1;
+      this.#follow(hls.latestLevelDetails);
     }, SIDESTEP_MS);
+  }
+
+  /**
+   * Takes the wanted rung where a segment ends. hls.js alone would take it with the next part: it loads
+   * the new rung from the start of the segment, over what is on screen, and the browser then shows nothing
+   * between the end of the old pictures and the next key frame (0.3 to 0.7 s).
+   */
+  #follow(details: LevelDetails | null): void {
+    const hls = this.#hls;
+    if (!hls || !details || this.#buffered === null || this.#sidestep !== undefined) return;
+    const current = hls.loadLevel;
+    const wanted = this.#quality >= 0 ? this.#quality : hls.nextAutoLevel;
+    const hurry = this.#quality < 0 && wanted < current && this.#ahead() < HURRY_S;
+    if (wanted >= 0 && wanted !== current && (hurry || this.#endsSegment(details))) hls.loadLevel = wanted;
+    else if (hls.autoLevelEnabled && current >= 0) hls.loadLevel = current;
+  }
+
+  #endsSegment(details: LevelDetails): boolean {
+    const buffered = this.#buffered;
+    if (!buffered || !details.fragments.some(({ sn }) => sn === buffered.sn)) return false;
+    if (buffered.part === null) return true;
+    const last = details.partList?.filter(({ fragment }) => fragment.sn === buffered.sn).at(-1);
+    return last === undefined || last.index === buffered.part;
+  }
+
+  #ahead(): number {
+    const { buffered, currentTime } = this.video;
+    return buffered.length > 0 ? buffered.end(buffered.length - 1) - currentTime : 0;
   }
 
   #listed(details: LevelDetails, advanced: boolean): void {
     this.#holdBack = details.partHoldBack || details.holdBack || 0;
     this.sink.anchors(anchorsOf(details));
     this.#dateRanges(details);
+    if (advanced) this.#follow(details);
     if (advanced && details.advanced) this.sink.advanced();
   }
 
