@@ -26,8 +26,10 @@ export class CueFeed {
   ) {}
 
   start(): void {
-    void this.sync(null);
-    this.#connect();
+    // The events go on where the state ends, so that no cue falls between the two.
+    void this.sync(null).then(() => {
+      if (!this.#abort.signal.aborted) this.#connect();
+    });
   }
 
   stop(): void {
@@ -46,6 +48,8 @@ export class CueFeed {
       if (!answer.ok) return;
       const json: unknown = await answer.json();
       for (const revision of fromState(json)) this.sink.cue(revision);
+      const seq = (json as { seq?: unknown } | null)?.seq;
+      if (at === null && typeof seq === "number") this.#lastId ||= String(seq);
     } catch {
       // Offline, aborted, or no JSON: the playlist carries the same cues.
     }

@@ -1,5 +1,6 @@
 /** `<vitrina-player src="/live/STREAM/index.m3u8">`: the embeddable live-shopping player. */
 import { LitElement, type PropertyValues, type TemplateResult, html, nothing } from "lit";
+import { Catalogue, type Product } from "../cues/catalogue";
 import type { CueChange } from "../cues/scheduler";
 import { type Cue, type CueOf, type Text, cueType } from "../cues/model";
 import type { Level } from "../playback/engine";
@@ -45,7 +46,7 @@ export class VitrinaPlayer extends LitElement {
   /** Starts muted by itself; `autoplay="false"` in markup or false here waits for a press. */
   declare autoplay: boolean;
   /** Titles, prices and images by SKU, if the shop wants them on the cards. */
-  declare products: Readonly<Record<string, view.Product>>;
+  declare products: Readonly<Record<string, Product>>;
   declare private _panel: Panel | null;
   declare private _phase: Phase;
   declare private _quiet: boolean;
@@ -54,6 +55,7 @@ export class VitrinaPlayer extends LitElement {
   declare private _said: string;
 
   #session: Session | null = null;
+  #catalogue: Catalogue | null = null;
   #hotspots: HotspotLayer | null = null;
   #resize: ResizeObserver | null = null;
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
@@ -220,7 +222,9 @@ export class VitrinaPlayer extends LitElement {
     video.onplay = video.onpause = video.onvolumechange = () => this.requestUpdate();
     fit();
     this._phase = "loading";
-    this.#session = new Session(video, new URL(this.src, document.baseURI).href, {
+    const src = new URL(this.src, document.baseURI).href;
+    this.#catalogue = new Catalogue(src, this.#languages, () => this.requestUpdate());
+    this.#session = new Session(video, src, {
       phase: (phase) => this.#onPhase(phase),
       cues: (changes) => this.#onCues(changes),
       frame: (pdt) => hotspotLayer.frame(this.cues, pdt),
@@ -235,6 +239,7 @@ export class VitrinaPlayer extends LitElement {
     if (!session) return;
     this.#session = null;
     session.stop();
+    this.#catalogue?.stop();
     this.#onCues(session.scheduler.reset());
     this.#resize?.disconnect();
     this._panel = null;
@@ -256,6 +261,9 @@ export class VitrinaPlayer extends LitElement {
     if (changes.length === 0) return;
     this.requestUpdate();
     const programDateTime = this.playingDate?.toISOString() ?? null;
+    const offers = changes.map(({ cue }) => cue).filter(view.isOffer);
+    const unknown = offers.map((cue) => cue.data.sku).filter((sku) => !Object.hasOwn(this.products, sku));
+    void this.#catalogue?.want(unknown);
     for (const { phase, cue } of changes) {
       if (phase === "enter") this.#announce(cue);
       const wire = {
@@ -408,7 +416,8 @@ export class VitrinaPlayer extends LitElement {
     return {
       words: this.#words,
       text: (text) => this.#text(text),
-      product: (sku) => (Object.hasOwn(this.products, sku) ? this.products[sku] : undefined),
+      product: (sku) =>
+        Object.hasOwn(this.products, sku) ? this.products[sku] : this.#catalogue?.get(sku),
     };
   }
 

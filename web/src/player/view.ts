@@ -1,18 +1,12 @@
 /** Templates of the parts that cues and menus draw. */
 import { type TemplateResult, html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
+import type { Product } from "../cues/catalogue";
 import type { Cue, CueOf, Text } from "../cues/model";
 import type { Level } from "../playback/engine";
 import type { Phase } from "../playback/phase";
 import { icon } from "./icons";
 import type { Words } from "./text";
-
-/** What an embedding shop may tell about a product, ready to show. */
-export interface Product {
-  readonly title?: Text;
-  readonly price?: string;
-  readonly image?: string;
-}
 
 export interface Names {
   readonly words: Words;
