@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.component
+pytestmark = [
+    pytest.mark.component,
+    # One browser at a time: two Playwright drivers started together once span for minutes.
+    pytest.mark.xdist_group("browser"),
+]
 
 CHROMIUM = shutil.which("chromium")
 
