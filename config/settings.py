@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class Section(BaseModel):
@@ -40,6 +40,12 @@ class RtmpSettings(Section):
     """Address to listen on; `demo` uses loopback."""
     port: int = Field(1935, ge=0, le=65535)
     """0 picks a free port and logs it."""
+    tls_port: int = Field(1936, ge=0, le=65535)
+    """RTMPS, where a certificate is given; 0 picks a free port and logs it."""
+    tls_certificate: Path | None = None
+    """Certificate chain (PEM); read again when the file changes."""
+    tls_key: Path | None = None
+    """Its private key (PEM, without a pass phrase)."""
     handshake_timeout_s: float = Field(5.0, gt=0, le=60)
     """From the first byte to the end of the handshake."""
     idle_timeout_s: float = Field(20.0, gt=0, le=600)
@@ -56,6 +62,12 @@ class RtmpSettings(Section):
     """Encoders at once."""
     max_connections_per_address: int = Field(64, ge=1)
     """Encoders at once from one address."""
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> RtmpSettings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key are given together or not at all")
+        return self
 
 
 class WhipSettings(Section):

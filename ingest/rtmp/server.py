@@ -25,6 +25,7 @@ from ingest.rtmp.events import (
     TrackIgnored,
 )
 from ingest.rtmp.session import ServerSession, State
+from ingest.rtmp.tls import Certificate
 from ingest.rtmp.tracks import TICKS_PER_MS, Describe
 from ingest.source import (
     MAX_LEAD_S,
@@ -38,6 +39,7 @@ from media.bitstream import describe as describe_config
 from media.model import FormatRefused, Packet
 
 PROTOCOL = "rtmp"
+PROTOCOL_TLS = "rtmps"
 WRAP_TICKS = 2**32 * TICKS_PER_MS
 LINGER_S = 1.0
 """How long a refused client may take to read why; closing at once would reset its connection."""
@@ -80,6 +82,8 @@ class RtmpServer:
             max_chunk_streams=settings.max_chunk_streams,
         )
         self._port = settings.port
+        self._tls_port = settings.tls_port
+        self._certificate: Certificate | None = None
         self._connections: set[_Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._group: asyncio.TaskGroup | None = None
@@ -90,26 +94,56 @@ class RtmpServer:
         """The bound port; the configured one until `started` is set."""
         return self._port
 
+    @property
+    def tls_port(self) -> int | None:
+        """The bound port of RTMPS; None without a certificate."""
+        return self._tls_port if self._certificate is not None else None
+
     async def run(self) -> None:
         """Bind and serve until cancelled, then end every publication and connection.
 
-        Raises `OSError` when the address cannot be bound.
+        Raises `OSError` when an address cannot be bound, `CertificateUnusable`.
         """
         loop = asyncio.get_running_loop()
-        listener = await loop.create_server(
-            lambda: _Connection(self), self.settings.host, self.settings.port, start_serving=False
-        )
+        settings = self.settings
+        listeners = [
+            await loop.create_server(
+                lambda: _Connection(self, PROTOCOL),
+                settings.host,
+                settings.port,
+                start_serving=False,
+            )
+        ]
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            self._certificate = Certificate(settings.tls_certificate, settings.tls_key)
+            listeners.append(
+                await loop.create_server(
+                    lambda: _Connection(self, PROTOCOL_TLS),
+                    settings.host,
+                    settings.tls_port,
+                    ssl=self._certificate.context,
+                    ssl_handshake_timeout=settings.handshake_timeout_s,
+                    start_serving=False,
+                )
+            )
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._watch(), name="rtmp-watch")
-                await listener.start_serving()
-                self._port = listener.sockets[0].getsockname()[1]
+                ports = []
+                for listener in listeners:
+                    await listener.start_serving()
+                    ports.append(listener.sockets[0].getsockname()[1])
+                self._port = ports[0]
+                if self._certificate is not None:
+                    self._tls_port = ports[1]
                 self.started.set()
-                _log.info("listening for encoders", protocol=PROTOCOL, port=self._port)
+                for protocol, port in zip((PROTOCOL, PROTOCOL_TLS), ports, strict=False):
+                    _log.info("listening for encoders", protocol=protocol, port=port)
         finally:
             self._group = None
-            listener.close()
+            for listener in listeners:
+                listener.close()
             for connection in tuple(self._connections):
                 connection.shut_down()
             if self._connections:
@@ -152,6 +186,8 @@ class RtmpServer:
         while True:
             await asyncio.sleep(interval)
             now_ns = time.monotonic_ns()
+            if self._certificate is not None:
+                self._certificate.refresh()
             for connection in tuple(self._connections):
                 connection.check(now_ns)
 
@@ -159,7 +195,8 @@ class RtmpServer:
 class _Connection(asyncio.Protocol):
     """One client. Every callback runs on the event loop; whatever goes wrong ends only this one."""
 
-    def __init__(self, server: RtmpServer) -> None:
+    def __init__(self, server: RtmpServer, protocol: str) -> None:
+        self._protocol = protocol
         self._server = server
         self._meter = server.meter
         self._session = ServerSession(limits=server.limits, describe=server.describe)
@@ -189,10 +226,10 @@ class _Connection(asyncio.Protocol):
         self._remote = f"{self._address}:{peer[1]}"
         self._admitted = self._server.admit(self, self._address)
         if self._admitted:
-            self._meter.connection_opened(PROTOCOL)
+            self._meter.connection_opened(self._protocol)
             return
         self._closing_ns = self._opened_ns
-        self._meter.rejected(PROTOCOL, Fault.LIMIT)
+        self._meter.rejected(self._protocol, Fault.LIMIT)
         self._warn(Fault.LIMIT, "Too many RTMP connections are open.")
         self._transport.abort()
 
@@ -251,15 +288,18 @@ class _Connection(asyncio.Protocol):
             self._reason = "reset"
         self._end_publication("error")
         self._server.dismiss(self, self._address)
-        self._meter.connection_closed(PROTOCOL, self._reason)
+        self._meter.connection_closed(self._protocol, self._reason)
         _log.debug(
-            "encoder connection closed", protocol=PROTOCOL, remote=self._remote, reason=self._reason
+            "encoder connection closed",
+            protocol=self._protocol,
+            remote=self._remote,
+            reason=self._reason,
         )
 
     def _report_bytes(self) -> None:
         """Tell the meter once a second: a counter's lock at every read is not for free."""
         if self._unreported:
-            self._meter.bytes_in(PROTOCOL, self._unreported)
+            self._meter.bytes_in(self._protocol, self._unreported)
         self._gather(self._unreported if self._publication is not None else 0)
         self._unreported = 0
 
@@ -369,7 +409,7 @@ class _Connection(asyncio.Protocol):
 
     def _open(self, stream: str) -> None:
         self._publication = self._server.gate.open(
-            stream, protocol=PROTOCOL, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
+            stream, protocol=self._protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
         )
         self._reason = "eof"
         self._session.accept_publish()
@@ -430,7 +470,7 @@ class _Connection(asyncio.Protocol):
         if self._closing_ns or self._lost():
             return
         self._reason = "rejected"
-        self._meter.rejected(PROTOCOL, Fault.KEY)
+        self._meter.rejected(self._protocol, Fault.KEY)
         self._warn(Fault.KEY, text)
         self._session.refuse_publish(text)
         self._close()
@@ -443,7 +483,7 @@ class _Connection(asyncio.Protocol):
         if self._closing_ns:
             return
         self._reason = "timeout" if fault is Fault.TIMEOUT else "rejected"
-        self._meter.rejected(PROTOCOL, fault)
+        self._meter.rejected(self._protocol, fault)
         self._warn(fault, text)
         self._end_publication(left)
         self._session.fail(text)
@@ -458,13 +498,13 @@ class _Connection(asyncio.Protocol):
             return
         _log.error(
             "encoder connection failed",
-            protocol=PROTOCOL,
+            protocol=self._protocol,
             stream=self._stream(),
             remote=self._remote,
             traceback=traceback.format_exc(),
         )
         self._reason = "error"
-        self._meter.rejected(PROTOCOL, Fault.INTERNAL)
+        self._meter.rejected(self._protocol, Fault.INTERNAL)
         self._closing_ns = time.monotonic_ns()
         with contextlib.suppress(Exception):
             self._end_publication("error")
@@ -491,7 +531,7 @@ class _Connection(asyncio.Protocol):
             publication.close(reason)
             _log.info(
                 "encoder left",
-                protocol=PROTOCOL,
+                protocol=self._protocol,
                 stream=publication.stream,
                 remote=self._remote,
                 reason=reason,
@@ -512,12 +552,14 @@ class _Connection(asyncio.Protocol):
         return None if self._publication is None else self._publication.stream
 
     def _info(self, event: str, **fields: object) -> None:
-        _log.info(event, protocol=PROTOCOL, stream=self._stream(), remote=self._remote, **fields)
+        _log.info(
+            event, protocol=self._protocol, stream=self._stream(), remote=self._remote, **fields
+        )
 
     def _warn(self, fault: Fault, text: str, **fields: object) -> None:
         _log.warning(
             "encoder connection cut",
-            protocol=PROTOCOL,
+            protocol=self._protocol,
             stream=self._stream(),
             remote=self._remote,
             reason=fault.value,

@@ -150,6 +150,7 @@ class RecordingGate:
         self.refuse = ""
         self.hold: asyncio.Event | None = None
         self.wraps: set[int] = set()
+        self.protocols: list[str] = []
 
     async def authorize(self, key: str) -> str:
         self.asked.append(key)
@@ -162,8 +163,9 @@ class RecordingGate:
     def open(
         self, stream: str, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
     ) -> RecordingPublication:
-        assert protocol == "rtmp"
+        assert protocol in ("rtmp", "rtmps")
         self.wraps.add(wrap_ticks)
+        self.protocols.append(protocol)
         for older in self.publications:
             if older.stream == stream and not older.closed:
                 older.on_revoked("Another encoder publishes this stream now.")

@@ -1,0 +1,127 @@
+"""RTMPS: a real ffmpeg pushes over TLS; certificates change under running connections."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+from pydantic import ValidationError
+
+from config.settings import RtmpSettings
+from ingest.rtmp.tls import Certificate, CertificateUnusable
+from tests.ingest.rtmp.support import running
+
+pytestmark = [
+    pytest.mark.component,
+    pytest.mark.skipif(
+        shutil.which("openssl") is None, reason="needs openssl to make certificates"
+    ),
+]
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+async def presented(port: int) -> bytes:
+    """The certificate that a new connection is shown, in DER."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return bytes(shown)
+
+
+def der(certificate: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+
+async def test_ffmpeg_publishes_over_tls(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "one")
+    async with running(tls_port=0, tls_certificate=certificate, tls_key=key) as server:
+        assert server.server.tls_port not in (None, server.server.port)
+        process = await asyncio.create_subprocess_exec(
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            *("-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10", "-t", "2"),
+            *("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-f", "flv"),
+            *("-tls_verify", "0", f"rtmps://127.0.0.1:{server.server.tls_port}/live/good"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        publication = server.gate.publications[0]
+        await server.until(lambda: bool(publication.closed))
+        assert len(publication.packets) == 20
+        assert server.gate.protocols == ["rtmps"]
+
+
+async def test_a_renewed_certificate_reaches_new_connections_only(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "live")
+    old = der(certificate)
+    new_certificate, new_key = make_certificate(tmp_path, "next")
+    async with running(tls_port=0, tls_certificate=certificate, tls_key=key) as server:
+        port = server.server.tls_port
+        assert port is not None
+        assert await presented(port) == old
+        peer = await server.connect()
+        await peer.publish("good")
+        # Half of a pair is not taken over.
+        new_certificate.replace(certificate)
+        await asyncio.sleep(0)
+        new_key.replace(key)
+        async with asyncio.timeout(10):
+            while await presented(port) == old:
+                await asyncio.sleep(0.05)
+        assert await presented(port) == der(certificate)
+        assert server.gate.publications[0].closed == []
+
+
+async def test_plain_rtmp_on_the_tls_port_harms_nobody(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "one")
+    async with running(tls_port=0, tls_certificate=certificate, tls_key=key) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.server.tls_port)
+        writer.write(b"\x03" + bytes(1536))
+        async with asyncio.timeout(10):
+            while await reader.read(4096):
+                pass
+        writer.close()
+        peer = await server.connect()
+        await peer.publish("good")
+        assert server.gate.publications
+
+
+def test_half_a_pair_keeps_the_old_certificate(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "one")
+    other, _ = make_certificate(tmp_path, "two")
+    loaded = Certificate(certificate, key)
+    other.replace(certificate)
+    loaded.refresh()
+    with pytest.raises(CertificateUnusable, match=r"rtmp\.tls_certificate .* cannot be used"):
+        Certificate(certificate, key)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CertificateUnusable, match=r"none\.pem .* No such file"):
+        Certificate(tmp_path / "none.pem", tmp_path / "none.key")
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(ValidationError, match="given together or not at all"):
+        RtmpSettings(tls_certificate=Path("cert.pem"))
