@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-pytestmark = [
-    pytest.mark.component,
-    # One browser at a time: two Playwright drivers started together once span for minutes.
-    pytest.mark.xdist_group("browser"),
-]
+# Not beside other tests: Playwright drivers started by two test workers at once spun for minutes.
+pytestmark = pytest.mark.e2e
 
 CHROMIUM = shutil.which("chromium")
 
