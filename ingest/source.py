@@ -6,7 +6,9 @@ A protocol server authorises a key, opens a `Publication`, announces formats, pu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from media.model import Kind, Packet, TrackFormat
@@ -18,6 +20,35 @@ RESUME_LEAD_S = 1.9
 
 class KeyRefused(Exception):
     """The stream key is unknown, disabled or not allowed from here."""
+
+
+class Role(StrEnum):
+    """Which of a stream's two encoders a key stands for."""
+
+    PRIMARY = "primary"
+    BACKUP = "backup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approach:
+    """A publisher at the door: what it says, and where it comes from."""
+
+    protocol: str
+    """`rtmp`, `rtmps`, `whip`."""
+    address: str
+    """Of the peer, without a port."""
+    key: str = field(repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Parameters beside the key, percent-decoded; may hold secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A publisher was let in."""
+
+    stream: str
+    """Name of the stream, safe to log (never the key)."""
+    role: Role = Role.PRIMARY
 
 
 class Publication(Protocol):
@@ -53,12 +84,12 @@ class Publication(Protocol):
 class PublishGate(Protocol):
     """Decides who may publish what."""
 
-    async def authorize(self, key: str) -> str:
-        """Return the stream that `key` may publish; raise `KeyRefused`."""
+    async def authorize(self, approach: Approach) -> Grant:
+        """Say what the publisher may do; raise `KeyRefused` with a sentence for it."""
 
     def open(
         self,
-        stream: str,
+        grant: Grant,
         *,
         protocol: str,
         wrap_ticks: int,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.auth import ConfiguredKeys, authorize
+from ingest.source import Grant
 from storage.streams import StreamExists, StreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
+    from ingest.source import Approach
     from media.registry import Registry
     from media.stream import Publication
     from overlay.service import CueService
@@ -27,20 +29,20 @@ class Gate:
             {s.name: s.key.get_secret_value() for s in settings.streams.list if s.key}
         )
 
-    async def authorize(self, key: str) -> str:
-        """Return the stream that `key` may publish; raises `ingest.source.KeyRefused`."""
-        return await authorize(key, self._configured, self._store)
+    async def authorize(self, approach: Approach) -> Grant:
+        """Find the stream of the key; raises `ingest.source.KeyRefused`."""
+        return Grant(stream=await authorize(approach.key, self._configured, self._store))
 
     def open(
         self,
-        stream: str,
+        grant: Grant,
         *,
         protocol: str,
         wrap_ticks: int,
         on_revoked: Callable[[str], None],
     ) -> Publication:
         """Start a publisher's run on a stream."""
-        return self._registry.add(stream).publish(
+        return self._registry.add(grant.stream).publish(
             protocol=protocol, wrap_ticks=wrap_ticks, on_revoked=on_revoked
         )
 

@@ -30,6 +30,8 @@ from ingest.rtmp.tracks import TICKS_PER_MS, Describe
 from ingest.source import (
     MAX_LEAD_S,
     RESUME_LEAD_S,
+    Approach,
+    Grant,
     IngestMeter,
     KeyRefused,
     Publication,
@@ -171,10 +173,10 @@ class RtmpServer:
         if not self._connections:
             self._drained.set()
 
-    def check_key(self, connection: _Connection, key: str) -> None:
+    def check_key(self, connection: _Connection, request: PublishRequested) -> None:
         """Start the key's check; its end calls back into the connection."""
         if self._group is not None:
-            self._group.create_task(connection.authorize(key), name="rtmp-authorize")
+            self._group.create_task(connection.authorize(request), name="rtmp-authorize")
 
     async def _watch(self) -> None:
         """Enforce the deadlines of all connections, a fifth of the shortest one apart."""
@@ -363,7 +365,7 @@ class _Connection(asyncio.Protocol):
             case PublishRequested():
                 if self._transport is not None:
                     self._transport.pause_reading()
-                self._server.check_key(self, event.key)
+                self._server.check_key(self, event)
             case FormatChanged():
                 self._set_format(event)
             case TrackEnded():
@@ -391,13 +393,19 @@ class _Connection(asyncio.Protocol):
         except FormatRefused as error:
             raise RtmpError(Fault.FORMAT, str(error)) from error
 
-    async def authorize(self, key: str) -> None:
+    async def authorize(self, request: PublishRequested) -> None:
         """Ask the gate about the key, then publish or refuse. Lets no error out."""
+        approach = Approach(
+            protocol=self._protocol,
+            address=self._address,
+            key=request.key,
+            query=request.query,
+        )
         try:
             async with asyncio.timeout(self._server.settings.handshake_timeout_s):
-                stream = await self._server.gate.authorize(key)
+                grant = await self._server.gate.authorize(approach)
             if not self._closing_ns and not self._lost():
-                self._open(stream)
+                self._open(grant)
         except KeyRefused as error:
             self._refuse(str(error))
         except RtmpError as error:
@@ -407,9 +415,9 @@ class _Connection(asyncio.Protocol):
         except Exception:
             self._broken()
 
-    def _open(self, stream: str) -> None:
+    def _open(self, grant: Grant) -> None:
         self._publication = self._server.gate.open(
-            stream, protocol=self._protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
+            grant, protocol=self._protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
         )
         self._reason = "eof"
         self._session.accept_publish()

@@ -15,7 +15,7 @@ import pytest
 
 from config.settings import RtmpSettings
 from ingest.rtmp.server import RtmpServer
-from ingest.source import KeyRefused
+from ingest.source import Approach, Grant, KeyRefused
 from media.bitstream import describe
 from media.model import Codec, Kind, Packet, TrackFormat
 from vitrina.publisher import Target
@@ -40,14 +40,14 @@ class Recorder:
         self.refused = asyncio.Event()
         self.enough = asyncio.Event()
 
-    async def authorize(self, key: str) -> str:
-        if key != "s3cret-key":
+    async def authorize(self, approach: Approach) -> Grant:
+        if approach.key != "s3cret-key":
             self.refused.set()
             raise KeyRefused("unknown key")
-        return self.stream
+        return Grant(stream=self.stream)
 
     def open(
-        self, stream: str, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
+        self, grant: Grant, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
     ) -> Recorder:
         return self
 

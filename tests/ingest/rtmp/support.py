@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from config.settings import RtmpSettings
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.server import RtmpServer
-from ingest.source import KeyRefused
+from ingest.source import Approach, Grant, KeyRefused
 from media.model import FormatRefused, Kind, Packet, TrackFormat
 
 
@@ -152,17 +152,19 @@ class RecordingGate:
         self.wraps: set[int] = set()
         self.protocols: list[str] = []
 
-    async def authorize(self, key: str) -> str:
+    async def authorize(self, approach: Approach) -> Grant:
+        key = approach.key
         self.asked.append(key)
         if self.hold is not None:
             await self.hold.wait()
         if key not in self.keys:
             raise KeyRefused("The stream key is unknown.")
-        return self.keys[key]
+        return Grant(stream=self.keys[key])
 
     def open(
-        self, stream: str, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
+        self, grant: Grant, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
     ) -> RecordingPublication:
+        stream = grant.stream
         assert protocol in ("rtmp", "rtmps")
         self.wraps.add(wrap_ticks)
         self.protocols.append(protocol)
