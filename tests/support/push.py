@@ -22,7 +22,7 @@ VIDEO = {
         "-x265-params",
         "log-level=error:bframes=0",
     ],
-    "av1": ["-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "pred-struct=1:rc=2"],
+    "av1": ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-lag-in-frames", "0"],
     "vp9": ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"],
 }
 AUDIO = {

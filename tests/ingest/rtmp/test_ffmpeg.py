@@ -98,7 +98,8 @@ def received(packets: list[Packet]) -> list[Flat]:
         ),
         (
             (Codec.AV1, Codec.OPUS),
-            ("-c:v", "libsvtav1", "-preset", "12", "-g", "30", "-c:a", "libopus"),
+            ("-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-g", "30",
+             "-c:a", "libopus"),
         ),
         (
             (Codec.VP9, Codec.MP3),

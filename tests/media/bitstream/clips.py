@@ -14,6 +14,7 @@ import numpy as np
 
 from media.bitstream import aac, av1, describe, h264, hevc, opus, vp9
 from media.model import Codec, TrackFormat
+from tests.support.scheduling import leave_real_time
 
 VIDEO_TICKS = 90_000
 
@@ -95,6 +96,7 @@ def video(
     context.flags |= av.codec.context.Flags.global_header
     context.options = {**defaults, **dict(options)}
     context.open()
+    leave_real_time()
     assert not context.options
     step = time_base[1] // time_base[0] // 30
     packets = []

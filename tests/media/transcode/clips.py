@@ -16,6 +16,7 @@ from av.codec.context import Flags
 
 from media.bitstream import av1, describe, h264, hevc, vp9
 from media.model import Codec, Packet, TrackFormat
+from tests.support.scheduling import leave_real_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,6 +87,7 @@ def video_clip(
         context.color_primaries, context.color_trc = colour[:2]
         context.colorspace, context.color_range = colour[2:]
     context.open()
+    leave_real_time()
     step = 90_000 // rate
     times = list(pts) if pts is not None else [start + step * n for n in range(frames)]
     packets = []
