@@ -84,6 +84,8 @@ class Tracks:
             events.append(TrackEnded(value.track, kind))
 
     def _config(self, events: list[Event], value: flv.Config) -> None:
+        if not value.record and value.codec.kind is Kind.VIDEO:
+            return  # FFmpeg before libaom has told it; the record follows with the first picture
         place = (value.codec.kind, value.track)
         known = self._tracks.get(place)
         if known is not None and known.codec is value.codec and known.record == value.record:
