@@ -1,0 +1,457 @@
+"""One encoder's connection: bytes to the session, events to the publication, and the deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+import traceback
+from typing import Protocol, cast
+
+import structlog
+
+from config.settings import RtmpSettings
+from ingest.rtmp.chunks import ChunkLimits
+from ingest.rtmp.errors import Fault, RtmpError
+from ingest.rtmp.events import (
+    Event,
+    FormatChanged,
+    MetadataReceived,
+    PublishEnded,
+    PublishRequested,
+    TrackEnded,
+    TrackIgnored,
+)
+from ingest.rtmp.session import ServerSession, State
+from ingest.rtmp.tracks import TICKS_PER_MS, Describe
+from ingest.source import (
+    MAX_LEAD_S,
+    RESUME_LEAD_S,
+    Approach,
+    Grant,
+    IngestMeter,
+    KeyRefused,
+    Publication,
+    PublishGate,
+)
+from media.model import FormatRefused, Packet
+
+WRAP_TICKS = 2**32 * TICKS_PER_MS
+LINGER_S = 1.0
+"""How long a refused client may take to read why; closing at once would reset its connection."""
+SLICE_BYTES = 16_384
+"""One read may bring 256 KiB, which is four seconds of a small stream: the lead is looked at in
+between, and the rest of the read waits in its connection."""
+HELD_SLICE_BYTES = 2048
+"""The same for a client that was held back once."""
+GATHER_S = 0.02
+"""Media gathered before a wake-up: a picture rarely waits, sound waits for its picture."""
+_NS = 1_000_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+class ConnectionHost(Protocol):
+    """The listener, as its connections see it."""
+
+    settings: RtmpSettings
+    gate: PublishGate
+    meter: IngestMeter
+    describe: Describe
+    limits: ChunkLimits
+
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Count a new connection in, unless one of the limits is reached."""
+
+    def dismiss(self, connection: Connection, address: str) -> None:
+        """Count a connection out."""
+
+    def check_key(self, connection: Connection, request: PublishRequested) -> None:
+        """Start the key's check; its end calls back into the connection."""
+
+
+class Connection(asyncio.Protocol):
+    """One client. Every callback runs on the event loop; whatever goes wrong ends only this one."""
+
+    def __init__(self, server: ConnectionHost, protocol: str) -> None:
+        self._protocol = protocol
+        self._server = server
+        self._meter = server.meter
+        self._session = ServerSession(limits=server.limits, describe=server.describe)
+        self._transport: asyncio.Transport | None = None
+        self._publication: Publication | None = None
+        self._admitted = False
+        self._address = ""
+        self._remote = ""
+        self._low_water = 1
+        self._held: asyncio.TimerHandle | None = None
+        self._slice = SLICE_BYTES
+        self._backlog = b""
+        """Rest of the last read while the client is held back; nothing is read meanwhile."""
+        self._closing_ns = 0
+        self._reason = "eof"
+        now_ns = time.monotonic_ns()
+        self._unreported = 0
+        self._opened_ns = self._read_ns = self._pinged_ns = now_ns
+        self._unpublished_ns = now_ns
+
+    # Callbacks of the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be counted in, or be refused before a byte is read."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        peer = self._transport.get_extra_info("peername") or ("unknown", 0)
+        self._address = str(peer[0])
+        self._remote = f"{self._address}:{peer[1]}"
+        self._admitted = self._server.admit(self, self._address)
+        if self._admitted:
+            self._meter.connection_opened(self._protocol)
+            return
+        self._closing_ns = self._opened_ns
+        self._meter.rejected(self._protocol, Fault.LIMIT)
+        self._warn(Fault.LIMIT, "Too many RTMP connections are open.")
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a read; while the client is held back it waits."""
+        if self._closing_ns:
+            return
+        now_ns = time.monotonic_ns()
+        self._read_ns = now_ns
+        self._unreported += len(data)
+        if self._backlog or self._held is not None:
+            # What was under way when reading paused.
+            self._backlog += data
+            return
+        self._take(data)
+
+    def _take(self, data: bytes) -> bool:
+        """Process a read in slices; False when the client got too far ahead, or is cut.
+
+        What takes long to parse takes several turns, with the other connections in between.
+        """
+        now_ns = time.monotonic_ns()
+        size = self._slice
+        end = 0
+        self._session.begin_turn()
+        try:
+            # Also without data: what the last turn left in the session.
+            while not end or end < len(data):
+                start, end = end, end + size
+                self._session.receive_data(data[start:end], now_ns)
+                self._drain()
+                if self._closing_ns:
+                    return False
+                if self._held is not None:
+                    self._backlog = data[end:]
+                    return False
+        except RtmpError as error:
+            self._cut(error.fault, str(error))
+        except Exception:
+            self._broken()
+        return not self._closing_ns
+
+    def pause_writing(self) -> None:
+        """Cut a client that leaves its answers unread."""
+        # Answers are small: whoever leaves 64 KiB of them unread only asks.
+        if not self._closing_ns:
+            self._cut(Fault.SLOW_READER, "The client does not read the answers.")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the publication and be counted out."""
+        if self._held is not None:
+            self._held.cancel()
+        if not self._admitted:
+            return
+        self._report_bytes()
+        if exc is not None and not self._closing_ns:
+            self._reason = "reset"
+        self._end_publication("error")
+        self._server.dismiss(self, self._address)
+        self._meter.connection_closed(self._protocol, self._reason)
+        _log.debug(
+            "encoder connection closed",
+            protocol=self._protocol,
+            remote=self._remote,
+            reason=self._reason,
+        )
+
+    def _report_bytes(self) -> None:
+        """Tell the meter once a second: a counter's lock at every read is not for free."""
+        if self._unreported:
+            self._meter.bytes_in(self._protocol, self._unreported)
+        self._gather(self._unreported if self._publication is not None else 0)
+        self._unreported = 0
+
+    def _gather(self, bytes_per_second: int) -> None:
+        """Let the kernel wake us for `GATHER_S` of media at a time, not for every sound packet.
+
+        A publisher that pauses is read to its last byte with the next call.
+        """
+        wanted = max(1, int(bytes_per_second * GATHER_S))
+        option = getattr(socket, "SO_RCVLOWAT", None)  # not on Windows
+        if option is None or self._transport is None or wanted // 2 < self._low_water <= wanted:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, option, wanted)
+                self._low_water = wanted
+
+    # What the session says
+
+    def _drain(self) -> None:
+        next_event = self._session.next_event
+        pushed = False
+        while (event := next_event()) is not None:
+            if type(event) is Packet:
+                if self._publication is not None:
+                    self._publication.push(event)
+                    pushed = True
+            else:
+                self._handle(event)
+                if self._closing_ns:
+                    return
+        self._flush()
+        lead_s = self._publication.lead_s if pushed and self._publication is not None else 0.0
+        if lead_s > MAX_LEAD_S:
+            self._hold_back(lead_s - RESUME_LEAD_S)
+        elif self._session.turn_over:
+            self._pause(0)
+
+    def _hold_back(self, seconds: float) -> None:
+        """Let a client that sends faster than real time wait: TCP slows it down."""
+        self._slice = HELD_SLICE_BYTES
+        self._pause(seconds)
+
+    def _pause(self, seconds: float) -> None:
+        if self._held is None and self._transport is not None:
+            self._transport.pause_reading()
+            self._held = asyncio.get_running_loop().call_later(seconds, self._read_on)
+
+    def _read_on(self) -> None:
+        self._held = None
+        self._read_ns = time.monotonic_ns()
+        backlog, self._backlog = self._backlog, b""
+        if self._closing_ns or not self._take(backlog) or self._transport is None:
+            return
+        if self._session.state is not State.AUTHORIZING:
+            self._transport.resume_reading()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case PublishRequested():
+                if self._transport is not None:
+                    self._transport.pause_reading()
+                self._server.check_key(self, event)
+            case FormatChanged():
+                self._set_format(event)
+            case TrackEnded():
+                if self._publication is not None:
+                    self._publication.drop_track(event.track, event.kind)
+            case TrackIgnored():
+                self._warn(Fault.CODEC, event.text, track=event.track)
+            case MetadataReceived():
+                encoder = event.values.get("encoder")
+                if isinstance(encoder, str):
+                    encoder = "".join(c for c in encoder if c.isprintable())[:64]
+                    self._info("encoder metadata", encoder=encoder)
+            case PublishEnded():
+                self._reason = "bye"
+                self._unpublished_ns = time.monotonic_ns()
+                self._end_publication("bye")
+            case _:
+                raise AssertionError(event)
+
+    def _set_format(self, event: FormatChanged) -> None:
+        if self._publication is None:
+            return
+        try:
+            self._publication.set_format(event.track, event.track_format)
+        except FormatRefused as error:
+            raise RtmpError(Fault.FORMAT, str(error)) from error
+
+    async def authorize(self, request: PublishRequested) -> None:
+        """Ask the gate about the key, then publish or refuse. Lets no error out."""
+        approach = Approach(
+            protocol=self._protocol,
+            address=self._address,
+            key=request.key,
+            query=request.query,
+        )
+        try:
+            async with asyncio.timeout(self._server.settings.handshake_timeout_s):
+                grant = await self._server.gate.authorize(approach)
+            if not self._closing_ns and not self._lost():
+                self._open(grant)
+        except KeyRefused as error:
+            self._refuse(str(error))
+        except RtmpError as error:
+            self._cut(error.fault, str(error))
+        except TimeoutError:
+            self._cut(Fault.TIMEOUT, "The stream key could not be checked in time: try again.")
+        except Exception:
+            self._broken()
+
+    def _open(self, grant: Grant) -> None:
+        self._publication = self._server.gate.open(
+            grant, protocol=self._protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
+        )
+        self._reason = "eof"
+        self._session.accept_publish()
+        self._info("encoder connected", encoder=self._session.flash_version)
+        assert self._transport is not None
+        self._transport.resume_reading()
+        self._drain()
+
+    # Deadlines
+
+    def check(self, now_ns: int) -> None:
+        """Ping, or cut a connection that is past a deadline."""
+        self._report_bytes()
+        settings = self._server.settings
+        if self._closing_ns:
+            if now_ns - self._closing_ns > LINGER_S * _NS and self._transport is not None:
+                self._transport.abort()
+            return
+        if self._session.state is State.HANDSHAKE:
+            if now_ns - self._opened_ns > settings.handshake_timeout_s * _NS:
+                self._time_out(f"No handshake within {settings.handshake_timeout_s:g} s.")
+            return
+        if self._session.state is State.AUTHORIZING:
+            return
+        if self._held is None and now_ns - self._read_ns > settings.idle_timeout_s * _NS:
+            self._time_out(f"The client sent nothing for {settings.idle_timeout_s:g} s.")
+            return
+        allowed_s = settings.handshake_timeout_s + settings.idle_timeout_s
+        if self._publication is None and now_ns - self._unpublished_ns > allowed_s * _NS:
+            self._time_out(f"The client published nothing for {allowed_s:g} s.")
+            return
+        if now_ns - self._pinged_ns >= settings.ping_interval_s * _NS:
+            self._pinged_ns = now_ns
+            self._session.ping(now_ns // 1_000_000)
+            self._flush()
+
+    # Ends
+
+    def shut_down(self) -> None:
+        """Close now, because the server stops."""
+        if not self._closing_ns:
+            self._reason = "shutdown"
+            self._closing_ns = time.monotonic_ns()
+            self._end_publication("bye")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _revoked(self, text: str) -> None:
+        if self._closing_ns or self._publication is None:
+            return
+        self._reason = "revoked"
+        self._info("encoder sent away", text=text)
+        self._end_publication("revoked")
+        self._session.fail(text)
+        self._close()
+
+    def _refuse(self, text: str) -> None:
+        if self._closing_ns or self._lost():
+            return
+        self._reason = "rejected"
+        self._meter.rejected(self._protocol, Fault.KEY)
+        self._warn(Fault.KEY, text)
+        self._session.refuse_publish(text)
+        self._close()
+
+    def _time_out(self, text: str) -> None:
+        self._cut(Fault.TIMEOUT, text, left="timeout")
+
+    def _cut(self, fault: Fault, text: str, *, left: str = "error") -> None:
+        """End the connection for the peer's fault, telling the encoder where it listens."""
+        if self._closing_ns:
+            return
+        self._reason = "timeout" if fault is Fault.TIMEOUT else "rejected"
+        self._meter.rejected(self._protocol, fault)
+        self._warn(fault, text)
+        self._end_publication(left)
+        self._session.fail(text)
+        self._close()
+
+    def _broken(self) -> None:
+        """End the connection for a fault of ours, with the traceback in the log.
+
+        It is rendered here: a renderer that shows local variables would show the key.
+        """
+        if self._closing_ns:
+            return
+        _log.error(
+            "encoder connection failed",
+            protocol=self._protocol,
+            stream=self._stream(),
+            remote=self._remote,
+            traceback=traceback.format_exc(),
+        )
+        self._reason = "error"
+        self._meter.rejected(self._protocol, Fault.INTERNAL)
+        self._closing_ns = time.monotonic_ns()
+        with contextlib.suppress(Exception):
+            self._end_publication("error")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        """Send what is left, then let the peer close; `check` aborts it after `LINGER_S`."""
+        self._closing_ns = time.monotonic_ns()
+        self._flush()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._session.received == 0 or not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        if not transport.is_reading():
+            transport.resume_reading()
+
+    def _end_publication(self, reason: str) -> None:
+        publication, self._publication = self._publication, None
+        if publication is not None:
+            publication.close(reason)
+            _log.info(
+                "encoder left",
+                protocol=self._protocol,
+                stream=publication.stream,
+                remote=self._remote,
+                reason=reason,
+                dropped=self._session.dropped,
+            )
+
+    # Small things
+
+    def _flush(self) -> None:
+        out = self._session.data_to_send()
+        if out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(out)
+
+    def _lost(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _stream(self) -> str | None:
+        return None if self._publication is None else self._publication.stream
+
+    def _info(self, event: str, **fields: object) -> None:
+        _log.info(
+            event, protocol=self._protocol, stream=self._stream(), remote=self._remote, **fields
+        )
+
+    def _warn(self, fault: Fault, text: str, **fields: object) -> None:
+        _log.warning(
+            "encoder connection cut",
+            protocol=self._protocol,
+            stream=self._stream(),
+            remote=self._remote,
+            reason=fault.value,
+            detail=text,
+            **fields,
+        )
