@@ -39,7 +39,7 @@ SANS_IO = [
     "overlay/cue.py",
     "overlay/timeline.py",
 ]
-WITH_IO = {"ingest/rtmp/server.py"}
+WITH_IO = {"ingest/rtmp/connection.py", "ingest/rtmp/server.py"}
 
 ALLOWED = {
     "av": ("media/transcode/", "media/record/"),
