@@ -1,9 +1,9 @@
 """One broadcast of a stream: from its first publisher until its grace has run out.
 
 A show owns a clock, a grid of segment boundaries, the renditions and the transcoder. Packets of
-the encoder come in by `push`; the source rung and AAC sound go straight to their renditions, the
-rest comes back from the worker (`media.ladder`). Whatever fails on one side leaves holes in
-its renditions (EXT-X-GAP), never in the line of media sequence numbers.
+the encoder come in by `push` and are mapped onto the clock; `media.packager` makes segments of
+them. Whatever fails on one side leaves holes in its renditions (EXT-X-GAP), never in the line of
+media sequence numbers.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
-from media import findings
-from media.findings import Findings, Severity
-from media.grid import GridRule, SegmentGrid
-from media.hls import rules
+from media.findings import Findings
+from media.grid import SegmentGrid
 from media.hls.rendition import Rendition
-from media.hls.segmenter import TOLERANCE
 from media.ladder import Ladder
-from media.lineup import AUDIO, PATIENCE_IDLE, PATIENCE_SOURCE, SOURCE, Lineup
-from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.lineup import PATIENCE_IDLE, Lineup
+from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.packager import Packager
 from media.run import Run
 from media.settling import Settling
 from media.timeline import Timeline
@@ -36,21 +32,13 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.transcode.process import RungSink
 
-log = structlog.get_logger(__name__)
-
 TICK_S = 0.1
-VIDEO_WAIT = TICKS_PER_SECOND // 2
-"""Sound waits this long for pictures to be announced before it starts the show alone."""
-KEY_WAIT = 4 * TICKS_PER_SECOND
-"""Sound waits this long for the announced pictures' first key frame."""
 LADDER_WAIT = 5 * TICKS_PER_SECOND
 """A rung that has not started by then is missing in the first multivariant playlists."""
 HESITATION = TICKS_PER_SECOND
 """An encoder whose link hiccups is back within this; its open parts wait."""
 SILENCE_SEGMENTS = 2
 """A publisher silent for this many segments is given up until its next key frame."""
-LONG_GOP_CUTS = 2
-"""Segments in a row cut without a key frame after which the source is re-encoded."""
 
 
 class Show:
@@ -90,31 +78,27 @@ class Show:
             ),
         )
         self.ended = False
-        self._hls = hls
-        self._settings = ladder
         self.ladder = Ladder(stream=stream, settings=ladder, lineup=self.lineup, make=encoders)
+        self._packager = Packager(
+            stream=stream,
+            grid=self.grid,
+            lineup=self.lineup,
+            ladder=self.ladder,
+            hls=hls,
+            settings=ladder,
+            meter=meter,
+            findings=self.findings,
+            now_ms=lambda: clock.utc_ms(self.now),
+            on_started=self._started,
+        )
         self._meter = meter
         self._now_ns = now_ns
         self._on_started = on_started
-        self._segment = hls.segment_ms * TICKS_PER_SECOND // 1000
-        self._rule = GridRule(segment=self._segment, longest=safe_segment(hls.segment_ms))
-        self._limit = rules.longest_segment(rules.target_duration_s(hls.segment_ms))
-        self._passthrough = ladder.passthrough
-        self._reset_decoders = False
-        self._owed_discontinuity = False
-        """Formats changed where no segment could start: the next one starts with it."""
         self._newest = 0
         """Presentation time of the newest packet of all runs."""
         self._heard = 0
         """When the newest packet of all runs arrived."""
-        self._hole = False
-        """Nothing comes: what came before has been ended with a boundary of its own."""
-        self._formats: dict[Kind, TrackFormat] = {}
-        """What the encoder sends now."""
-        self._decoded: dict[Kind, TrackFormat] = {}
-        """What decoders were last set up for."""
         self._run: Run | None = None
-        self._cuts_without_key = 0
         self._ready_at: int | None = None
 
     # ── one publisher after the other ────────────────────────────────────────────────────────
@@ -140,11 +124,7 @@ class Show:
         self.end_run()
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
-        self._rule.restart()
-        self._cuts_without_key = 0
-        if self._passthrough != self._settings.passthrough:
-            self._passthrough = self._settings.passthrough
-            self._reset_decoders = True
+        self._packager.begin()
 
     def end_run(self) -> None:
         """Note that the publisher left: what it sent is published, then come gaps."""
@@ -203,162 +183,13 @@ class Show:
         run.mapped(packet, self.clock.now(packet.arrived_ns))
         self._newest = max(self._newest, packet.pts)
         self._heard = run.heard
-        self._hole = False
-        if packet.kind is Kind.VIDEO:
-            self._push_video(run, packet)
-        else:
-            self._push_audio(run, packet)
+        self._packager.take(run, packet)
 
-    # ── pictures ─────────────────────────────────────────────────────────────────────────────
-
-    def _push_video(self, run: Run, packet: Packet) -> None:
-        if packet.key and Kind.VIDEO in run.formats:
-            self._saw_key(packet.pts)
-            if not run.video_started or run.changed:
-                self._start_video(run, packet.pts)
-        if not run.video_started:
-            return
-        self._advance_by_picture(run, packet)
-        if self._passthrough:
-            self.lineup.push(SOURCE, packet)
-        self.ladder.push(packet)
-
-    def _saw_key(self, pts: int) -> None:
-        self._rule.saw_key(pts)
-        if self._rule.key_interval:
-            self._meter.keyframe_interval(self.stream, self._rule.key_interval / TICKS_PER_SECOND)
-
-    def _start_video(self, run: Run, pts: int) -> None:
-        """Begin a segment in every rendition at a run's, or a new format's, first key frame."""
-        run.video_started = True
-        changed = any(
-            known != run.formats.get(kind, known) for kind, known in self._decoded.items()
-        )
-        discontinuity = changed or self._reset_decoders
-        self._reset_decoders = False
-        last = self.grid.last
-        if last is None or pts > last.start:
-            self._add_boundary(pts, discontinuity=discontinuity)
-        else:
-            self._owed_discontinuity |= discontinuity
-        if self.lineup.get(SOURCE) is not None:
-            self.lineup.hold([SOURCE])
-        self._apply_formats(run)
-
-    def _advance_by_picture(self, run: Run, packet: Packet) -> None:
-        """Add the boundaries that a picture reaches."""
-        last = self.grid.last
-        if last is None or packet.pts <= last.start:
-            return
-        if not self._passthrough:
-            self._advance_to(packet.pts - self._segment)
-        elif packet.key and (
-            self.lineup.waits(SOURCE) or self._rule.key_starts_segment(packet.pts, last.start)
-        ):
-            self._cuts_without_key = 0
-            self.findings.clear("no_keyframe")
-            self._add_boundary(packet.pts)
-        elif self._rule.must_cut(packet.pts, last.start):
-            self._cut_without_key(run, packet.pts)
-
-    def _cut_without_key(self, run: Run, pts: int) -> None:
-        """End a segment that got too long: its successor cannot be decoded on its own."""
-        self._cuts_without_key += 1
-        seconds = self._cuts_without_key * self._rule.longest / TICKS_PER_SECOND
-        reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._settings.enabled
-        self._advance_to(pts - self._limit)
-        last = self.grid.last
-        if reencode or last is None or self._rule.must_cut(pts, last.start):
-            self._add_boundary(pts, discontinuity=reencode)
-        if not reencode:
-            self._report("no_keyframe", findings.no_keyframe(seconds))
-            return
-        self.findings.clear("no_keyframe")
-        text = findings.keyframe_interval(seconds, self._hls.segment_ms / 1000)
-        self._report("keyframe_interval", text)
-        self._passthrough = False
-        self._apply_formats(run)
-
-    # ── sound ────────────────────────────────────────────────────────────────────────────────
-
-    def _push_audio(self, run: Run, packet: Packet) -> None:
-        announced = run.formats.get(Kind.AUDIO)
-        if announced is None or not (run.started or self._start_sound(run, packet.dts)):
-            return
-        if self._formats.get(Kind.AUDIO) != announced:
-            known = self._decoded.get(Kind.AUDIO)
-            if known is not None and known != announced:
-                if run.video_started:
-                    return  # the new parameters begin with the next key frame
-                last = self.grid.last
-                if last is None or packet.dts > last.start:
-                    self._add_boundary(packet.dts, discontinuity=True)
-            self._apply_formats(run)
-        # With pictures the grid is theirs, unless they stop coming.
-        late = PATIENCE_SOURCE if run.video_started else 0
-        self._advance_to(packet.dts - self._segment - late)
-        if packet.codec is Codec.AAC:
-            self.lineup.push(AUDIO, packet)
-        else:
-            self.ladder.push(packet)
-
-    def _start_sound(self, run: Run, dts: int) -> bool:
-        """Start the show with sound alone once it is clear that no picture will come."""
-        assert run.first is not None
-        if dts - run.first < (KEY_WAIT if Kind.VIDEO in run.formats else VIDEO_WAIT):
-            return False
-        last = self.grid.last
-        if last is None or dts > last.start:
-            known = self._decoded.get(Kind.AUDIO)
-            changed = known is not None and known != run.formats[Kind.AUDIO]
-            self._add_boundary(dts, discontinuity=changed)
-        self._apply_formats(run)
-        return True
-
-    # ── boundaries and formats ───────────────────────────────────────────────────────────────
-
-    def _add_boundary(self, start: int, *, discontinuity: bool = False) -> None:
-        """Start a segment at `start`, and regular ones before it where one would be too long."""
-        self._advance_to(start - self._limit)
-        discontinuity = discontinuity or self._owed_discontinuity
-        self._owed_discontinuity = False
-        self.grid.add(start, discontinuity=discontinuity)
-        if discontinuity:
-            self._meter.discontinuity(self.stream)
-        self.ladder.boundary(start)
-
-    def _advance_to(self, limit: int) -> None:
-        """Add regular boundaries as long as the newest one is at or before `limit`."""
-        while (last := self.grid.last) is not None and last.start <= limit:
-            self._add_boundary(last.start + self._segment)
-
-    def _apply_formats(self, run: Run) -> None:
-        """Bring renditions and ladder in line with what the encoder sends."""
-        run.changed = False
-        video = run.formats.get(Kind.VIDEO) if run.video_started else None
-        audio = run.formats.get(Kind.AUDIO)
-        self._formats = {f.kind: f for f in (video, audio) if f is not None}
-        self._decoded |= self._formats
-        last = self.grid.last
-        coded = self.ladder.replan(
-            video,
-            audio,
-            passthrough=self._passthrough,
-            newest_boundary=last.start if last is not None else None,
-        )
-        passed = []
-        if video is not None and self._passthrough:
-            self.lineup.open(SOURCE, Kind.VIDEO).set_format(video)
-            passed.append(SOURCE)
-        if audio is not None and audio.codec is Codec.AAC:
-            self.lineup.open(AUDIO, Kind.AUDIO).set_format(audio)
-            passed.append(AUDIO)
-        self.lineup.feed(encoder=passed, worker=coded)
-        if not run.started:
-            run.started = True
-            if self._ready_at is None:
-                self._ready_at = self.now + LADDER_WAIT
-            self._on_started()
+    def _started(self) -> None:
+        """Note that a run's media flows."""
+        if self._ready_at is None:
+            self._ready_at = self.now + LADDER_WAIT
+        self._on_started()
 
     # ── time passing ─────────────────────────────────────────────────────────────────────────
 
@@ -381,11 +212,11 @@ class Show:
             run.report(self._meter, self.stream)
             self._settle(run)
         silence = now - self._heard
-        patience = SILENCE_SEGMENTS * self._segment if self.on_air else PATIENCE_IDLE
+        patience = SILENCE_SEGMENTS * self._packager.segment if self.on_air else PATIENCE_IDLE
         silent = silence > HESITATION or not self.on_air
         if silence > patience:
-            self._end_before_hole(now)
-            self._advance_to(now - self._segment - PATIENCE_IDLE)
+            self._packager.end_before_hole(now)
+            self._packager.advance_to(now - self._packager.segment - PATIENCE_IDLE)
         # What a congested link delays is not lost: patience counts from when it is due here.
         delay = 0 if silent else max(0, -self.lead)
         self.lineup.fill_holes(now - delay, on_air=self.on_air, silent=silent)
@@ -393,17 +224,6 @@ class Show:
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
             run.measure(self._meter, self.stream, now)
-
-    def _end_before_hole(self, now: int) -> None:
-        """End the segment where media ends: with the hole in it, it would not be worth loading."""
-        last = self.grid.last
-        if self._hole or last is None:
-            return
-        self._hole = True
-        self.lineup.flush(now)
-        edge = self.lineup.edge()
-        if edge is not None and edge > last.start + TOLERANCE:
-            self._add_boundary(edge)
 
     def end(self) -> None:
         """End every playlist; nothing is published afterwards. Idempotent."""
@@ -431,15 +251,4 @@ class Show:
 
     def formats(self) -> list[TrackFormat]:
         """Return what the encoder sends, pictures first."""
-        return list(self._formats.values())
-
-    def _report(self, code: str, text: str) -> None:
-        log.warning("finding", stream=self.stream, code=code, text=text)
-        now_ms = self.clock.utc_ms(self.now)
-        self.findings.report(code, Severity.WARNING, text, now_ms=now_ms)
-
-
-def safe_segment(segment_ms: int) -> int:
-    """Ticks that still round to TARGETDURATION (4.4.3.1), less a frame at 20 fps for safety."""
-    target_s = (segment_ms + 500) // 1000
-    return target_s * TICKS_PER_SECOND + TICKS_PER_SECOND * 9 // 20
+        return list(self._packager.formats.values())
