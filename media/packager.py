@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from media.ladder import Ladder
     from media.meter import MediaMeter
     from media.run import Run
+    from media.tap import PacketTap
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Packager:
         findings: Findings,
         now_ms: Callable[[], int],
         on_started: Callable[[], None],
+        tap: PacketTap,
     ) -> None:
         """`now_ms`: UTC of the show clock; `on_started`: called when a run's media flows."""
         self.stream = stream
@@ -69,6 +71,7 @@ class Packager:
         self._meter = meter
         self._now_ms = now_ms
         self._on_started = on_started
+        self._tap = tap
         self._rule = GridRule(segment=self.segment, longest=safe_segment(hls.segment_ms))
         self._limit = rules.longest_segment(rules.target_duration_s(hls.segment_ms))
         self._passthrough = settings.passthrough
@@ -107,6 +110,7 @@ class Packager:
         if not run.video_started:
             return
         self._advance_by_picture(run, packet)
+        self._tap.packet(packet)
         if self._passthrough:
             self.lineup.push(SOURCE, packet)
         self.ladder.push(packet)
@@ -185,6 +189,7 @@ class Packager:
         # With pictures the grid is theirs, unless they stop coming.
         late = PATIENCE_SOURCE if run.video_started else 0
         self.advance_to(packet.dts - self.segment - late)
+        self._tap.packet(packet)
         if packet.codec is Codec.AAC:
             self.lineup.push(AUDIO, packet)
         else:
@@ -227,6 +232,7 @@ class Packager:
         audio = run.formats.get(Kind.AUDIO)
         self.formats = {f.kind: f for f in (video, audio) if f is not None}
         self._decoded |= self.formats
+        self._tap.formats(list(self.formats.values()))
         last = self.grid.last
         coded = self.ladder.replan(
             video,

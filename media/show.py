@@ -20,6 +20,7 @@ from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 from media.packager import Packager
 from media.run import Run
 from media.settling import Settling
+from media.tap import Tap
 from media.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from media.hls.seams import TimedMetadata
     from media.ladder import Encoders
     from media.meter import MediaMeter
+    from media.tap import PacketTap
     from media.transcode.process import RungSink
 
 TICK_S = 0.1
@@ -57,6 +59,7 @@ class Show:
         encoders: Callable[[RungSink], Encoders],
         on_started: Callable[[], None],
         now_ns: Callable[[], int],
+        tap: PacketTap | None = None,
     ) -> None:
         self.stream = stream
         self.clock = clock
@@ -79,6 +82,7 @@ class Show:
         )
         self.ended = False
         self.ladder = Ladder(stream=stream, settings=ladder, lineup=self.lineup, make=encoders)
+        self._tap = tap if tap is not None else Tap()
         self._packager = Packager(
             stream=stream,
             grid=self.grid,
@@ -90,6 +94,7 @@ class Show:
             findings=self.findings,
             now_ms=lambda: clock.utc_ms(self.now),
             on_started=self._started,
+            tap=self._tap,
         )
         self._meter = meter
         self._now_ns = now_ns
@@ -232,6 +237,7 @@ class Show:
             self.ended = True
             self.ladder.end()
             self.lineup.end()
+            self._tap.ended()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from media.hls.seams import TimedMetadata
     from media.ladder import Encoders
     from media.meter import MediaMeter
+    from media.tap import PacketTap
     from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,9 @@ class Host(Protocol):
 
     def encoders(self, stream: str, sink: RungSink) -> Encoders:
         """Return the transcoder of a new show of `stream`."""
+
+    def tap(self, stream: str) -> PacketTap:
+        """Return who listens to the source of `stream`, over all its shows."""
 
     def start(self, show: Show) -> None:
         """Run `show.run()` in the background; a fault in it must not harm others."""
@@ -199,6 +203,7 @@ class Stream:
             encoders=lambda sink: host.encoders(self.name, sink),
             on_started=lambda: self._change(State.LIVE),
             now_ns=host.now_ns,
+            tap=host.tap(self.name),
         )
         self._ended_ns = None
         host.start(self.show)

@@ -16,6 +16,7 @@ from delivery.deps import Deps
 from delivery.server import HttpServer
 from ingest.rtmp.server import RtmpServer
 from media.registry import Registry
+from media.tap import Taps
 from overlay.log import CueLog
 from overlay.service import CueService
 from storage.database import Database, sqlite_url
@@ -99,11 +100,13 @@ class _Server:
         self._stopping = False
         catalog = Catalog(database)
         store = StreamStore(database)
+        self._taps = Taps()
         host = ProcessHost(
             settings=settings,
             meter=telemetry,
             supervisor=supervisor,
             metadata=self._cues_of,
+            tap=self._taps.of,
         )
         self._registry = Registry(host)
         self._cues = CueService(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from media.ladder import Encoders
     from media.meter import MediaMeter
     from media.show import Show
+    from media.tap import PacketTap
     from media.transcode.process import RungSink
     from vitrina.supervise import Supervisor
 
@@ -33,11 +34,13 @@ class ProcessHost:
         meter: MediaMeter,
         supervisor: Supervisor,
         metadata: Callable[[str, ShowClock], TimedMetadata],
+        tap: Callable[[str], PacketTap],
     ) -> None:
         self.settings = settings
         self.meter = meter
         self._supervisor = supervisor
         self._metadata = metadata
+        self._tap = tap
 
     def now_ns(self) -> int:
         """Read the monotonic clock."""
@@ -64,6 +67,10 @@ class ProcessHost:
             sink=sink,
             meter=self.meter,
         )
+
+    def tap(self, stream: str) -> PacketTap:
+        """Return who listens to the source of a stream."""
+        return self._tap(stream)
 
     def start(self, show: Show) -> None:
         """Run the show; when it fails it is started again with the same playlists."""

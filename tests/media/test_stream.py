@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from config.settings import Settings, StreamsSettings
@@ -14,6 +16,7 @@ from media.model import Codec, FormatRefused, Packet, TrackFormat
 from media.registry import Registry
 from media.show import Show
 from media.stream import KEEP_ENDED_S, Publication, State, Stream
+from media.tap import Tap
 from media.transcode.plan import Plan
 from media.transcode.process import RungSink
 
@@ -51,6 +54,7 @@ class Host:
         self.meter = NoMeter()
         self.time_ns = 0
         self.shows: list[Show] = []
+        self.heard = Tap()
 
     def now_ns(self) -> int:
         return self.time_ns
@@ -68,6 +72,10 @@ class Host:
     def encoders(self, stream: str, sink: RungSink) -> Encoders:
         del stream, sink
         return NoEncoders()
+
+    def tap(self, stream: str) -> Tap:
+        del stream
+        return self.heard
 
     def start(self, show: Show) -> None:
         self.shows.append(show)
@@ -179,6 +187,58 @@ def test_too_large_a_picture_is_refused_in_words(stream: Stream):
         publication.set_format(0, giant)
     with pytest.raises(FormatRefused):
         publication.set_format(1, giant)
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def formats(self, formats: Sequence[TrackFormat]) -> None:
+        self.heard.append([f.codec for f in formats])
+
+    def packet(self, packet: Packet) -> None:
+        self.heard.append(packet.dts)
+
+    def ended(self) -> None:
+        self.heard.append("ended")
+
+
+def test_a_listener_hears_the_source_over_reconnects_and_shows(stream: Stream, host: Host):
+    ear, late = Ear(), Ear()
+    host.heard.add(ear)
+    publication = publish(stream)
+    sound(publication, host, 2)
+    host.heard.add(late)
+    publication.close("error")
+    sound(publish(stream), host, 2)
+    stream.end()
+    stream.end()
+    sound(publish(stream), host, 2)
+    host.heard.remove(ear)
+    times = [item for item in ear.heard if isinstance(item, int)]
+    assert ear.heard[0] == [Codec.AAC]
+    assert isinstance(ear.heard[1], int)
+    assert [i for i in ear.heard if not isinstance(i, int)] == [[Codec.AAC], "ended", [Codec.AAC]]
+    first_show = ear.heard[1 : ear.heard.index("ended")]
+    assert first_show == sorted(first_show)  # type: ignore[type-var]  # all of them are times
+    assert len(times) > 200
+    assert late.heard[0] == [Codec.AAC]
+    assert len(late.heard) < len(ear.heard)
+
+
+def test_a_listener_that_fails_is_dropped_and_the_show_goes_on(stream: Stream, host: Host):
+    class Broken(Ear):
+        def packet(self, packet: Packet) -> None:
+            super().packet(packet)
+            raise ValueError("broken")
+
+    broken, ear = Broken(), Ear()
+    host.heard.add(broken)
+    host.heard.add(ear)
+    sound(publish(stream), host, 2)
+    assert stream.state is State.LIVE
+    assert len(broken.heard) == 2
+    assert len(ear.heard) > 50
 
 
 def test_removed_stream_lets_its_publisher_go(host: Host):
