@@ -1,9 +1,23 @@
-"""What is wrong with a stream right now, in sentences that its producer can act on."""
+"""What is and was wrong with a show, in sentences that its producer can act on.
+
+Any part of the show may `report` and `clear`; `media.diagnosis` does so from measurements. The
+sentences are in `media.sentences`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEEP_CLOSED = 50
+"""Closed findings of a show that stay listed; the oldest go first."""
+MAX_OPEN = 100
+"""More codes than exist: a bound that holds whatever reports."""
 
 
 class Severity(StrEnum):
@@ -12,6 +26,50 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class Change(StrEnum):
+    """What happens to a finding."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    CLOSED = "closed"
+
+
+class Code(StrEnum):
+    """Every finding there is; docs/findings.md explains each. Also the label of its metric."""
+
+    KEYFRAME_INTERVAL = "keyframe_interval"
+    KEYFRAME_IRREGULAR = "keyframe_irregular"
+    NO_KEYFRAME = "no_keyframe"
+    B_FRAMES = "b_frames"
+    BITRATE_UNSTEADY = "bitrate_unsteady"
+    UPLINK_SLOW = "uplink_slow"
+    FRAME_RATE_LOW = "frame_rate_low"
+    AV_OFFSET = "av_offset"
+    AUDIO_MISSING = "audio_missing"
+    AUDIO_STOPPED = "audio_stopped"
+    AUDIO_SILENT = "audio_silent"
+    VIDEO_MISSING = "video_missing"
+    VIDEO_STOPPED = "video_stopped"
+    TIMESTAMPS_WRAP = "timestamps_wrap"
+    TIMESTAMPS_ORDER = "timestamps_order"
+    TIMESTAMPS_JUMP = "timestamps_jump"
+    TIMESTAMPS_START = "timestamps_start"
+    TIMESTAMPS_COMPOSITION = "timestamps_composition"
+    CLOCK_DRIFT = "clock_drift"
+    TRACKS_DRIFT = "tracks_drift"
+    TOO_FAST = "too_fast"
+    SOUND_REENCODED = "sound_reencoded"
+    CODEC_SUPPORT = "codec_support"
+    LADDER_PRESSURE = "ladder_pressure"
+    PICTURES_DROPPED = "pictures_dropped"
+    PICTURES_DAMAGED = "pictures_damaged"
+    WORKER_RESTARTED = "worker_restarted"
+    SAMPLE_RATE = "sample_rate"
+    RESOLUTION_ODD = "resolution_odd"
+    PORTRAIT = "portrait"
+    RECONNECTS = "reconnects"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,41 +81,69 @@ class Finding:
     text: str
     since_ms: int
     """UTC milliseconds."""
+    until_ms: int | None = None
+    """UTC milliseconds; None while it is open."""
 
 
 class Findings:
-    """The open findings of one show, at most one per code."""
+    """The findings of one show: open ones, at most one per code, and the last closed ones.
 
-    def __init__(self) -> None:
+    `now_ms`: UTC of the show clock; without it a finding closes at the newest time reported.
+    `watch`: called with every finding that opens, is updated, or closes.
+    """
+
+    def __init__(
+        self,
+        *,
+        now_ms: Callable[[], int] | None = None,
+        watch: Callable[[Change, Finding], None] = lambda _change, _finding: None,
+    ) -> None:
         self._open: dict[str, Finding] = {}
+        self._closed: deque[Finding] = deque(maxlen=KEEP_CLOSED)
+        self._now_ms = now_ms
+        self._newest_ms = 0
+        self._watch = watch
+        self.revision = 0
+        """Grows with every change."""
 
     def report(self, code: str, severity: Severity, text: str, *, now_ms: int) -> None:
         """Open a finding, or bring its text up to date."""
+        self._newest_ms = max(self._newest_ms, now_ms)
         known = self._open.get(code)
+        if known is not None and (known.severity, known.text) == (severity, text):
+            return
+        if known is None and len(self._open) >= MAX_OPEN:
+            return
         since = known.since_ms if known else now_ms
-        self._open[code] = Finding(code=code, severity=severity, text=text, since_ms=since)
+        finding = Finding(code=code, severity=severity, text=text, since_ms=since)
+        self._open[code] = finding
+        self.revision += 1
+        self._watch(Change.OPENED if known is None else Change.UPDATED, finding)
 
     def clear(self, code: str) -> None:
         """Close a finding; nothing happens where it is not open."""
-        self._open.pop(code, None)
+        finding = self._open.pop(code, None)
+        if finding is None:
+            return
+        now_ms = self._newest_ms if self._now_ms is None else self._now_ms()
+        closed = replace(finding, until_ms=max(now_ms, finding.since_ms))
+        self._closed.append(closed)
+        self.revision += 1
+        self._watch(Change.CLOSED, closed)
+
+    def clear_all(self) -> None:
+        """Close every finding: the show is over."""
+        for code in list(self._open):
+            self.clear(code)
+
+    def is_open(self, code: str) -> bool:
+        """Whether a finding of this code is open."""
+        return code in self._open
 
     def open(self) -> list[Finding]:
         """Return the open findings, oldest first."""
         return sorted(self._open.values(), key=lambda f: f.since_ms)
 
-
-def keyframe_interval(seconds: float, segment_s: float) -> str:
-    """Say that the encoder's key frames are too far apart for the source rung."""
-    return (
-        f"The encoder sends a key frame only every {seconds:.1f} s: set the keyframe interval to "
-        f"{segment_s:g} s (OBS: Settings ▸ Output ▸ Keyframe Interval). Until then the source "
-        "picture is re-encoded."
-    )
-
-
-def no_keyframe(seconds: float) -> str:
-    """Say that no key frame came for a while."""
-    return (
-        f"No key frame for {seconds:.0f} s: viewers who join cannot start the source rung. "
-        "Set the keyframe interval of the encoder to 2 s."
-    )
+    def closed(self) -> list[Finding]:
+        """Return the closed findings that are kept, last closed first."""
+        return list(reversed(self._closed))

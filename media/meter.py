@@ -56,6 +56,9 @@ class MediaMeter(Protocol):
     def pressure(self, stream: str, step: int) -> None:
         """Set the step of the ladder's pressure rule; 0 is full quality."""
 
+    def finding(self, stream: str, code: str, change: str) -> None:
+        """Note that a finding was `opened`, `updated` or `closed`."""
+
     def forget(self, stream: str) -> None:
         """Drop the series of a stream that is gone."""
 

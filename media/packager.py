@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from media import findings
-from media.findings import Findings, Severity
+from media import sentences
+from media.findings import Code, Findings, Severity
 from media.grid import GridRule, SegmentGrid
 from media.hls import rules
 from media.hls.segmenter import TOLERANCE
@@ -148,7 +148,7 @@ class Packager:
             self.lineup.waits(SOURCE) or self._rule.key_starts_segment(packet.pts, last.start)
         ):
             self._cuts_without_key = 0
-            self.findings.clear("no_keyframe")
+            self.findings.clear(Code.NO_KEYFRAME)
             self._add_boundary(packet.pts)
         elif self._rule.must_cut(packet.pts, last.start):
             self._cut_without_key(run, packet.pts)
@@ -163,11 +163,11 @@ class Packager:
         if reencode or last is None or self._rule.must_cut(pts, last.start):
             self._add_boundary(pts, discontinuity=reencode)
         if not reencode:
-            self._report("no_keyframe", findings.no_keyframe(seconds))
+            self._report(Code.NO_KEYFRAME, sentences.no_keyframe(seconds))
             return
-        self.findings.clear("no_keyframe")
-        text = findings.keyframe_interval(seconds, self._hls.segment_ms / 1000)
-        self._report("keyframe_interval", text)
+        self.findings.clear(Code.NO_KEYFRAME)
+        text = sentences.keyframe_interval(seconds, self._hls.segment_ms / 1000)
+        self._report(Code.KEYFRAME_INTERVAL, text)
         self._passthrough = False
         self._apply_formats(run)
 
@@ -263,8 +263,7 @@ class Packager:
         if edge is not None and edge > last.start + TOLERANCE:
             self._add_boundary(edge)
 
-    def _report(self, code: str, text: str) -> None:
-        log.warning("finding", stream=self.stream, code=code, text=text)
+    def _report(self, code: Code, text: str) -> None:
         self.findings.report(code, Severity.WARNING, text, now_ms=self._now_ms())
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from media.findings import Findings
+import structlog
+
+from media.findings import Change, Finding, Findings
 from media.grid import SegmentGrid
 from media.hls.rendition import Rendition
 from media.ladder import Ladder
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.tap import PacketTap
     from media.transcode.process import RungSink
+
+log = structlog.get_logger(__name__)
 
 TICK_S = 0.1
 LADDER_WAIT = 5 * TICKS_PER_SECOND
@@ -64,7 +68,7 @@ class Show:
         self.stream = stream
         self.clock = clock
         self.grid = SegmentGrid()
-        self.findings = Findings()
+        self.findings = Findings(now_ms=lambda: clock.utc_ms(self.now), watch=self._noted)
         self.lineup = Lineup(
             self.grid,
             lambda name, kind: Rendition(
@@ -234,10 +238,22 @@ class Show:
         """End every playlist; nothing is published afterwards. Idempotent."""
         if not self.ended:
             self.end_run()
+            self.findings.clear_all()
             self.ended = True
             self.ladder.end()
             self.lineup.end()
             self._tap.ended()
+
+    def _noted(self, change: Change, finding: Finding) -> None:
+        self._meter.finding(self.stream, finding.code, change.value)
+        if change is not Change.UPDATED:
+            log.info(
+                f"finding {change.value}",
+                stream=self.stream,
+                code=finding.code,
+                severity=finding.severity.value,
+                text=finding.text,
+            )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 

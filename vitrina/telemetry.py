@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
+from media.findings import Change, Code
 from vitrina import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -26,6 +27,7 @@ MAX_CHILDREN = 4096
 """Series groups of one family; 64 streams with 6 renditions and 10 reasons fit."""
 LAG_INTERVAL_S = 0.1
 OTHER = "other"
+_CODES = frozenset(code.value for code in Code)
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _JITTER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -110,6 +112,7 @@ class Telemetry:
         )
         self._declare_ingest(self._families)
         self._declare_media(self._families)
+        self._declare_findings(self._families)
         self._declare_ladder(self._families)
         self._declare_cues(self._families)
         self._declare_delivery(self._families)
@@ -186,6 +189,14 @@ class Telemetry:
         )
         self._held = f.histogram(
             "playlist_hold_seconds", "Time that blocking requests waited.", buckets=_HOLD_BUCKETS
+        )
+
+    def _declare_findings(self, f: _Families) -> None:
+        self._findings = f.gauge(
+            "findings", "1 while a finding is open, 0 once it is closed.", "stream", "code"
+        )
+        self._findings_total = f.counter(
+            "findings_opened_total", "Findings that opened.", "stream", "code"
         )
 
     def _declare_ladder(self, f: _Families) -> None:
@@ -338,6 +349,13 @@ class Telemetry:
     def pressure(self, stream: str, step: int) -> None:
         """The ladder is at this step of its pressure rule."""
         self._pressure(stream).set(step)
+
+    def finding(self, stream: str, code: str, change: str) -> None:
+        """A finding opened, changed or closed; a code that nobody knows is `other`."""
+        label = code if code in _CODES else OTHER
+        self._findings(stream, label).set(change != Change.CLOSED)
+        if change == Change.OPENED:
+            self._findings_total(stream, label).inc()
 
     def forget(self, stream: str) -> None:
         """The stream is gone: drop its series."""

@@ -14,6 +14,7 @@ from media.stream import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from media.findings import Finding
     from media.hls.rendition import Rendition
     from media.registry import Registry
     from media.show import Show
@@ -105,17 +106,27 @@ class View:
             "protocol": self.stream.protocol,
             "bitrate_bps": sum(bitrates.values()),
             "tracks": [_track(f, bitrates) for f in show.formats()] if show else [],
-            "findings": [
-                {
-                    "code": f.code,
-                    "severity": f.severity.value,
-                    "text": f.text,
-                    "since": _time(f.since_ms),
-                }
-                for f in (show.findings.open() if show else [])
-            ],
+            "findings": self.findings(),
             "renditions": [_rendition(r, show) for r in show.lineup.listed()] if show else [],
         }
+
+    def findings(self) -> list[Mapping[str, object]]:
+        """Return open findings, oldest first, then those that were closed, newest first."""
+        show = self.stream.show
+        if show is None:
+            return []
+        return [_finding(f) for f in (*show.findings.open(), *show.findings.closed())]
+
+
+def _finding(finding: Finding) -> Mapping[str, object]:
+    until = finding.until_ms
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "text": finding.text,
+        "since": _time(finding.since_ms),
+        "until": None if until is None else _time(until),
+    }
 
 
 def _time(utc_ms: int) -> str:

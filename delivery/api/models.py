@@ -27,6 +27,16 @@ class StreamKey(BaseModel):
     key: str = Field(description="For the encoder; shown this once, stored hashed.")
 
 
+class FindingState(BaseModel):
+    """What is or was wrong, and what to change."""
+
+    code: str = Field(description="One of those that docs/findings.md explains.")
+    severity: Literal["info", "warning", "error"]
+    text: str = Field(description="A sentence for the producer, with the mend.")
+    since: str = Field(description="RFC 3339, milliseconds, Z.")
+    until: str | None = Field(description="When it was closed; null while it is open.")
+
+
 class Stream(BaseModel):
     """State of a stream; more keys may come."""
 
@@ -37,8 +47,8 @@ class Stream(BaseModel):
     viewers: int = Field(description="Sessions that asked for a playlist in the last 10 s.")
     tracks: list[dict[str, Any]] = []
     bitrate_bps: int | None = Field(None, description="What the encoder sends.")
-    findings: list[dict[str, Any]] = Field(
-        [], description="Health in plain sentences, with what to change."
+    findings: list[FindingState] = Field(
+        [], description="Open ones, oldest first, then those that were closed, newest first."
     )
     renditions: list[dict[str, Any]] = []
 

@@ -38,6 +38,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.dropped(stream, "rung", 2)
     meter.worker_restarted(stream, "hang")
     meter.pressure(stream, 1)
+    meter.finding(stream, "keyframe_interval", "opened")
     meter.cue_written(stream, "pin", "fire")
     meter.cue_listed(stream, 0.1)
     meter.cue_refused("invalid")
@@ -154,3 +155,14 @@ def test_promtool_finds_nothing_to_say() -> None:
         ["promtool", "check", "metrics"], input=body, capture_output=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_findings_are_one_while_open_and_counted_when_they_open() -> None:
+    meter = Telemetry()
+    name = 'code="uplink_slow",stream="demo"'
+    for change, gauge, total in (("opened", 1, 1), ("updated", 1, 1), ("closed", 0, 1)):
+        meter.finding("demo", "uplink_slow", change)
+        assert series(meter)[f"vitrina_findings{{{name}}}"] == gauge
+        assert series(meter)[f"vitrina_findings_opened_total{{{name}}}"] == total
+    meter.finding("demo", "whatever", "opened")
+    assert series(meter)['vitrina_findings{code="other",stream="demo"}'] == 1
