@@ -81,6 +81,9 @@ def toml(value: object) -> str:
         case BaseModel():
             pairs = (f"{key} = {toml(item)}" for key, item in value)
             return "{" + ", ".join(pairs) + "}"
+        case dict():
+            pairs = (f"{key} = {toml(item)}" for key, item in value.items())
+            return "{" + ", ".join(pairs) + "}"
         case tuple():
             return "[" + ", ".join(toml(item) for item in value) + "]"
         case _:
@@ -105,6 +108,8 @@ def _type_name(annotation: Any) -> str:
         return " or ".join([*kinds, "unset"])
     if typing.get_origin(annotation) is tuple:
         return f"list of {_type_name(arguments[0])}"
+    if typing.get_origin(annotation) is dict:
+        return f"table of {_type_name(arguments[1])}"
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     names = {"str": "text", "SecretStr": "secret", "int": "whole number", "float": "number"}

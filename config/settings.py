@@ -125,6 +125,38 @@ class LadderSettings(Section):
     """Priority of the workers below the server, as in nice(1)."""
 
 
+class SlateSettings(Section):
+    """What viewers see while no encoder is there."""
+
+    enabled: bool = True
+    """False: playlists go on with gaps instead."""
+    image: Path | None = None
+    """Image, or video of up to 60 s, in place of the last picture; a local file."""
+    text: str | dict[str, str] = {
+        "en": "We will be right back",
+        "de": "Gleich geht es weiter",
+        "fr": "Nous revenons tout de suite",
+        "es": "Volvemos enseguida",
+        "it": "Torniamo subito",
+        "pt": "Voltamos já",
+        "nl": "We zijn zo terug",
+        "pl": "Zaraz wracamy",
+        "tr": "Birazdan geri döneceğiz",
+    }
+    """Drawn over the last picture: one text, or one for each language; empty draws none."""
+    font: Path | None = None
+    """Font file (TTF, OTF) for scripts that neither the built-in font nor the system's have."""
+
+    def words(self, language: str) -> str:
+        """Return the text for a BCP 47 tag: `de` serves `de-AT`; else English, else the first."""
+        if isinstance(self.text, str):
+            return self.text
+        for tag in (language, language.partition("-")[0], "en"):
+            if tag in self.text:
+                return self.text[tag]
+        return next(iter(self.text.values()), "")
+
+
 class StreamSettings(Section):
     """A stream that exists by configuration; more come by API or `vitrina streams add`."""
 
@@ -132,6 +164,10 @@ class StreamSettings(Section):
     """Playback name; never the key."""
     key: SecretStr | None = None
     """Stream key; without one a key is in the database or does not exist."""
+    language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)
+    """Language of the show (BCP 47), for the text of its slate."""
+    slate_image: Path | None = None
+    """As `slate.image`, for this stream only."""
 
 
 class StreamsSettings(Section):
@@ -224,6 +260,7 @@ class Settings(Section):
     whip: WhipSettings = WhipSettings()
     hls: HlsSettings = HlsSettings()
     ladder: LadderSettings = LadderSettings()
+    slate: SlateSettings = SlateSettings()
     streams: StreamsSettings = StreamsSettings()
     auth: AuthSettings = AuthSettings()
     storage: StorageSettings = StorageSettings()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import LadderSettings
+    from media.slate import SlateLoop
     from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,8 @@ class Ladder:
         """Rung that feeds `source` too, because the encoder's own pictures cannot be used."""
         self._formats: dict[str, TrackFormat] = {}
         self._ended = False
+        self.on_slate: Callable[[int, SlateLoop | str], None] = self._no_slate
+        """Takes the serial of an order with its loop, or the sentence that says why not."""
 
     def replan(
         self,
@@ -143,6 +146,20 @@ class Ladder:
                 self._lineup.hold(self._fed_by(rung.name))
             if self._plan.audio is not None:
                 self._lineup.hold([AUDIO])
+
+    def slate_made(self, serial: int, loop: SlateLoop) -> None:
+        """Pass a slate on to who ordered it."""
+        if not self._ended:
+            self.on_slate(serial, loop)
+
+    def slate_failed(self, serial: int, text: str) -> None:
+        """Pass on why a slate cannot be made."""
+        log.warning("slate cannot be made", stream=self._stream, reason=text)
+        if not self._ended:
+            self.on_slate(serial, text)
+
+    def _no_slate(self, serial: int, answer: SlateLoop | str) -> None:
+        log.debug("nobody waits for this slate", stream=self._stream, serial=serial)
 
     def _fed_by(self, rung: str) -> tuple[str, ...]:
         return (rung, SOURCE) if rung == self._substitute else (rung,)

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from media.model import Codec, Kind
+    from media.slate import SlateOrder, SlateUnit
     from media.transcode.plan import Plan
 
 
@@ -71,6 +74,23 @@ class Relief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MakeSlate:
+    """Make a slate, of the newest picture unless `order.image` names a file.
+
+    A ladder's worker answers after everything it was sent before; only a slate process reads
+    files.
+    """
+
+    order: SlateOrder
+    font: Path | None
+    """Font file for `order.text` where the built-in ones lack its script."""
+    video: SourceTrack | None
+    """To decode the `Source` packets that came before, in a slate process; else None."""
+    max_pixels: int
+    """Files with larger pictures are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """No more input: flush and end."""
 
@@ -129,11 +149,33 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlateMade:
+    """A slate is ready. Times are ticks from its start."""
+
+    serial: int
+    avcc: bytes
+    """avcC (ISO 14496-15 5.3.3.1)."""
+    asc: bytes
+    """AudioSpecificConfig; empty without sound."""
+    duration: int
+    pictures: tuple[SlateUnit, ...]
+    sounds: tuple[SlateUnit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlateFailed:
+    """A slate cannot be made; the text says why, for a producer."""
+
+    serial: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """The worker cannot do what it was asked, and ends."""
 
     text: str
 
 
-ToWorker = Configure | Source | Boundary | Relief | Finish
-FromWorker = Opened | Coded | Report | Fault
+ToWorker = Configure | Source | Boundary | Relief | MakeSlate | Finish
+FromWorker = Opened | Coded | Report | SlateMade | SlateFailed | Fault

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from config.settings import LadderSettings, LimitsSettings
     from media.meter import MediaMeter
     from media.model import TrackFormat
+    from media.slate import SlateLoop
 
 WATCH_S = 0.25
 FLUSH_S = 1.5
@@ -59,6 +60,12 @@ class RungSink(Protocol):
 
     def worker_lost(self, reason: str) -> None:
         """No rung produces anything until the next boundary after a restart."""
+
+    def slate_made(self, serial: int, loop: SlateLoop) -> None:
+        """Take the answer to the order of this serial."""
+
+    def slate_failed(self, serial: int, text: str) -> None:
+        """Note that the order of this serial cannot be met; the text is for the producer."""
 
 
 class Transcoder:

@@ -10,9 +10,11 @@ import json
 import struct
 from base64 import b64decode, b64encode
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from media.model import Codec, Kind
+from media.slate import SlateOrder
 from media.transcode.messages import (
     Boundary,
     Coded,
@@ -20,15 +22,19 @@ from media.transcode.messages import (
     Fault,
     Finish,
     FromWorker,
+    MakeSlate,
     Opened,
     Relief,
     Report,
     RungReport,
+    SlateFailed,
+    SlateMade,
     Source,
     SourceTrack,
     ToWorker,
 )
 from media.transcode.plan import AudioPlan, Plan, Rung
+from media.transcode.wire_slate import made_body, made_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +47,11 @@ _HEAD = struct.Struct(">IB")
 _SOURCE = struct.Struct(">BqqIQ")
 _CODED = struct.Struct(">BqqIB")
 _BOUNDARY = struct.Struct(">q")
+_SERIAL = struct.Struct(">q")
 
 _KEY, _VIDEO, _REPLAY = 1, 2, 4
-T_CONFIGURE, T_SOURCE, T_BOUNDARY, T_RELIEF, T_FINISH = 1, 2, 3, 4, 5
-T_OPENED, T_CODED, T_REPORT, T_FAULT = 65, 66, 67, 68
+T_CONFIGURE, T_SOURCE, T_BOUNDARY, T_RELIEF, T_FINISH, T_MAKE_SLATE = 1, 2, 3, 4, 5, 6
+T_OPENED, T_CODED, T_REPORT, T_FAULT, T_SLATE_MADE, T_SLATE_FAILED = 65, 66, 67, 68, 69, 70
 
 
 class WireError(Exception):
@@ -80,6 +87,13 @@ def encode(message: ToWorker | FromWorker) -> list[bytes]:
             return _json_frame(T_OPENED, message)
         case Report():
             return _json_frame(T_REPORT, message)
+        case MakeSlate():
+            return _json_frame(T_MAKE_SLATE, message)
+        case SlateMade():
+            return _frame(T_SLATE_MADE, _made_body(message))
+        case SlateFailed():
+            text = message.text[:MAX_TEXT].encode("utf-8", "replace")
+            return _frame(T_SLATE_FAILED, _SERIAL.pack(message.serial) + text)
         case Fault():
             return _frame(T_FAULT, message.text[:MAX_TEXT].encode("utf-8", "replace"))
 
@@ -125,13 +139,17 @@ def _frame(kind: int, body: bytes, payload: bytes = b"") -> list[bytes]:
     return [head, payload] if payload else [head]
 
 
-def _json_frame(kind: int, message: Configure | Relief | Opened | Report) -> list[bytes]:
+def _json_frame(
+    kind: int, message: Configure | Relief | Opened | Report | MakeSlate
+) -> list[bytes]:
     return _frame(kind, json.dumps(asdict(message), default=_to_json).encode())
 
 
 def _to_json(value: object) -> object:
     if isinstance(value, bytes):
         return b64encode(value).decode("ascii")
+    if isinstance(value, Path):
+        return str(value)
     raise TypeError(f"{type(value).__name__} does not belong on the wire")
 
 
@@ -257,14 +275,53 @@ def _rung_report(data: dict[str, Any]) -> RungReport:
     )
 
 
+def _parse_make_slate(body: bytes) -> MakeSlate:
+    data = json.loads(body)
+    order = data["order"]
+    audio = order["audio"]
+    return MakeSlate(
+        order=SlateOrder(
+            width=int(order["width"]),
+            height=int(order["height"]),
+            sar=(int(order["sar"][0]), int(order["sar"][1])),
+            audio=None if audio is None else (int(audio[0]), int(audio[1])),
+            text=str(order["text"]),
+            image=_path(order["image"]),
+            serial=int(order["serial"]),
+        ),
+        font=_path(data["font"]),
+        video=_track(data["video"]),
+        max_pixels=int(data["max_pixels"]),
+    )
+
+
+def _made_body(made: SlateMade) -> bytes:
+    try:
+        return made_body(made)
+    except (ValueError, struct.error) as err:
+        raise WireError(str(err)) from err
+
+
+def _path(text: object) -> Path | None:
+    return None if text is None else Path(str(text))
+
+
+def _parse_slate_failed(body: bytes) -> SlateFailed:
+    (serial,) = _SERIAL.unpack_from(body)
+    return SlateFailed(serial=serial, text=body[_SERIAL.size :].decode("utf-8", "replace"))
+
+
 _PARSERS: dict[int, Callable[[bytes], ToWorker | FromWorker]] = {
     T_CONFIGURE: _parse_configure,
     T_SOURCE: _parse_source,
     T_BOUNDARY: _parse_boundary,
     T_RELIEF: _parse_relief,
     T_FINISH: lambda _body: Finish(),
+    T_MAKE_SLATE: _parse_make_slate,
     T_OPENED: _parse_opened,
     T_CODED: _parse_coded,
     T_REPORT: _parse_report,
+    T_SLATE_MADE: made_of,
+    T_SLATE_FAILED: _parse_slate_failed,
     T_FAULT: lambda body: Fault(text=body.decode("utf-8", "replace")),
 }

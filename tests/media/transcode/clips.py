@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from media.slate import SlateLoop
+
 ENCODERS = {
     Codec.H264: "libx264",
     Codec.HEVC: "libx265",
@@ -207,6 +209,7 @@ class Recorder:
         default_factory=lambda: defaultdict(list)
     )
     lost: list[tuple[str, float]] = field(default_factory=list)
+    slates: dict[int, SlateLoop | str] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def rung_format(self, rung: str, fmt: TrackFormat) -> None:
@@ -221,6 +224,14 @@ class Recorder:
 
     def worker_lost(self, reason: str) -> None:
         self.lost.append((reason, time.monotonic()))
+        self.changed.set()
+
+    def slate_made(self, serial: int, loop: SlateLoop) -> None:
+        self.slates[serial] = loop
+        self.changed.set()
+
+    def slate_failed(self, serial: int, text: str) -> None:
+        self.slates[serial] = text
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:

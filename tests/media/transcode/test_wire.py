@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media.model import Codec, Kind
+from media.slate import MAX_LOOP_UNITS, SlateOrder, SlateUnit
 from media.transcode import wire
 from media.transcode.messages import (
     Boundary,
@@ -15,10 +18,13 @@ from media.transcode.messages import (
     Fault,
     Finish,
     FromWorker,
+    MakeSlate,
     Opened,
     Relief,
     Report,
     RungReport,
+    SlateFailed,
+    SlateMade,
     Source,
     SourceTrack,
     ToWorker,
@@ -60,10 +66,45 @@ RARE: list[ToWorker | FromWorker] = [
         ),
     ),
     Fault(text="encoder h264_nosuch does not open"),
+    MakeSlate(
+        order=SlateOrder(
+            width=1280,
+            height=720,
+            sar=(4, 3),
+            audio=(44_100, 1),
+            text="Gleich geht es weiter\n中",
+            image=Path("/a/ö.png"),
+            serial=7,
+        ),
+        font=None,
+        video=SourceTrack(codec=Codec.HEVC, config=b"\x01", frame_rate=(25, 1), pixels=6),
+        max_pixels=9,
+    ),
+    MakeSlate(
+        order=SlateOrder(width=2, height=2, sar=(1, 1), audio=None, text="", image=None, serial=-1),
+        font=Path("a.ttf"),
+        video=None,
+        max_pixels=9,
+    ),
+    SlateFailed(serial=3, text="slate.image cannot be read: no such file"),
 ]
 NAMES = ["plan", "rungs", "audio", "video", "rung", "extradata", "consumed", "paused", "frames"]
 TICKS = st.integers(-(2**63), 2**63 - 1)
+U32 = st.integers(0, 2**32 - 1)
+UNITS = st.lists(
+    st.builds(SlateUnit, dts=U32, pts=U32, duration=U32, key=st.booleans(), payload=st.binary()),
+    max_size=4,
+).map(tuple)
 COMMON = st.one_of(
+    st.builds(
+        SlateMade,
+        serial=TICKS,
+        avcc=st.binary(),
+        asc=st.binary(),
+        duration=U32,
+        pictures=UNITS,
+        sounds=UNITS,
+    ),
     st.builds(
         Source,
         kind=st.sampled_from(Kind),
@@ -133,3 +174,16 @@ def test_a_length_out_of_bounds_is_refused_before_its_body(length: int) -> None:
 def test_a_message_that_is_too_large_is_not_sent() -> None:
     with pytest.raises(wire.WireError, match="is outside"):
         wire.encode(Opened(rung="720p", extradata=b"\x00" * wire.MAX_FRAME_BYTES))
+
+
+def test_a_slate_with_too_many_units_is_refused_both_ways() -> None:
+    unit = SlateUnit(dts=0, pts=0, duration=1, key=True, payload=b"")
+    many = SlateMade(
+        serial=1, avcc=b"", asc=b"", duration=1, pictures=(unit,) * (MAX_LOOP_UNITS + 1), sounds=()
+    )
+    with pytest.raises(wire.WireError, match="is too large"):
+        wire.encode(many)
+    body = (bytes(8) + bytes(4) + bytes(4)) + b"\xff\xff\xff\xff" * 2
+    frame = (1 + len(body)).to_bytes(4, "big") + bytes([wire.T_SLATE_MADE]) + body
+    with pytest.raises(wire.WireError, match="access units is too large"):
+        wire.Decoder().feed(frame)
