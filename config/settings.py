@@ -164,6 +164,8 @@ class StreamSettings(Section):
     """Playback name; never the key."""
     key: SecretStr | None = None
     """Stream key; without one a key is in the database or does not exist."""
+    backup_key: SecretStr | None = None
+    """Key of a second encoder that stands by for the first."""
     language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)
     """Language of the show (BCP 47), for the text of its slate."""
     slate_image: Path | None = None
@@ -177,6 +179,19 @@ class StreamsSettings(Section):
     """How long a stream waits for its encoder before it ends."""
     list: tuple[StreamSettings, ...] = ()
     """Streams that always exist."""
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> StreamsSettings:
+        owners: dict[str, str] = {}
+        for stream in self.list:
+            for key, secret in (("key", stream.key), ("backup_key", stream.backup_key)):
+                if secret is None:
+                    continue
+                here = f"{key} of stream {stream.name}"
+                other = owners.setdefault(secret.get_secret_value(), here)
+                if other != here:
+                    raise ValueError(f"{here} is the same as {other}: each needs a key of its own")
+        return self
 
 
 class AuthSettings(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import NoReturn
 
 from aiohttp import ClientError, web
@@ -96,6 +97,14 @@ def query_integer(request: web.Request, name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise invalid([FieldError(name, "a whole number from 0 is needed")])
     return int(text)
+
+
+def query_choice(request: web.Request, name: str, choices: Sequence[str]) -> str:
+    """Return a query parameter that is one of some words, by default the first; raises 422."""
+    text = request.query.get(name, choices[0])
+    if text not in choices:
+        raise invalid([FieldError(name, f"must be one of: {', '.join(choices)}")])
+    return text
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -105,8 +105,8 @@ class StreamAdmin(Protocol):
     async def remove(self, name: str) -> None:
         """Unmake it; raises `storage.streams.NoSuchStream` and `StreamRefused`."""
 
-    async def rotate_key(self, name: str) -> str:
-        """Return a new key, the old one is void.
+    async def rotate_key(self, name: str, *, backup: bool = False) -> str:
+        """Return a new key, or a new backup key; the old one is void.
 
         Raises `storage.streams.NoSuchStream` and `StreamRefused`.
         """

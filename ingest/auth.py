@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
-from ingest.source import KeyRefused
+from ingest.source import Grant, KeyRefused
+from media.model import Role
+from storage.streams import KeyOwner
 
 _KEY_BYTES = 24
 MAX_KEY_CHARS = 512
@@ -22,8 +24,8 @@ REFUSED_TEXT = "The stream key is unknown or disabled: copy it again from the st
 class KeyStore(Protocol):
     """Where the digests of stream keys are kept."""
 
-    async def find(self, key_digest: str) -> str | None:
-        """Return the name of the stream whose key has this digest, None where there is none."""
+    async def find(self, key_digest: str) -> KeyOwner | None:
+        """Return what the key with this digest stands for, None where there is none."""
 
 
 def new_key() -> str:
@@ -39,22 +41,22 @@ def key_digest(key: str) -> str:
 class ConfiguredKeys:
     """A `KeyStore` over keys from the configuration; every digest is compared, in constant time."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        """`keys`: stream name to clear key; only digests are kept."""
-        self._digests = tuple((name, key_digest(key).encode()) for name, key in keys.items())
+    def __init__(self, keys: Iterable[tuple[KeyOwner, str]]) -> None:
+        """`keys`: owners with their clear keys; only digests are kept."""
+        self._digests = tuple((owner, key_digest(key).encode()) for owner, key in keys)
 
-    async def find(self, key_digest: str) -> str | None:
+    async def find(self, key_digest: str) -> KeyOwner | None:
         """See `KeyStore.find`."""
         wanted = key_digest.encode()
         found = None
-        for name, digest in self._digests:
+        for owner, digest in self._digests:
             if hmac.compare_digest(digest, wanted):
-                found = name
+                found = owner
         return found
 
 
-async def authorize(key: str, *stores: KeyStore) -> str:
-    """Return the stream that `key` may publish, from the first store that knows it.
+async def authorize(key: str, *stores: KeyStore) -> Grant:
+    """Return what `key` may publish, from the first store that knows it.
 
     Only the digest is looked up, so what an index lookup's time may tell is about a digest
     that the caller cannot steer. Raises `KeyRefused` with a sentence for the producer.
@@ -62,7 +64,8 @@ async def authorize(key: str, *stores: KeyStore) -> str:
     if key and len(key) <= MAX_KEY_CHARS:
         digest = key_digest(key)
         for store in stores:
-            name = await store.find(digest)
-            if name is not None:
-                return name
+            owner = await store.find(digest)
+            if owner is not None:
+                role = Role.BACKUP if owner.backup else Role.PRIMARY
+                return Grant(stream=owner.stream, role=role)
     raise KeyRefused(REFUSED_TEXT)

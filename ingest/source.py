@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
-from media.model import Kind, Packet, TrackFormat
+from media.model import Kind, Packet, Role, TrackFormat
 
 MAX_LEAD_S = 2.0
 RESUME_LEAD_S = 1.9
@@ -20,13 +19,6 @@ RESUME_LEAD_S = 1.9
 
 class KeyRefused(Exception):
     """The stream key is unknown, disabled or not allowed from here."""
-
-
-class Role(StrEnum):
-    """Which of a stream's two encoders a key stands for."""
-
-    PRIMARY = "primary"
-    BACKUP = "backup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +87,7 @@ class PublishGate(Protocol):
         wrap_ticks: int,
         on_revoked: Callable[[str], None],
     ) -> Publication:
-        """Start a run; a run in progress on the stream is taken over at once.
+        """Start a run; one in progress in the same role is taken over at once.
 
         `wrap_ticks`: modulus of the encoder's clock in 90 kHz ticks (RTMP: 2**32 * 90).
         `on_revoked` is called with a sentence for the producer when the stream is taken away (a

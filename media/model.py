@@ -17,6 +17,13 @@ class Kind(StrEnum):
     AUDIO = "audio"
 
 
+class Role(StrEnum):
+    """Which of a stream's two encoders something comes from."""
+
+    PRIMARY = "primary"
+    BACKUP = "backup"
+
+
 class Codec(StrEnum):
     """Codecs that an encoder may send."""
 

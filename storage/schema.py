@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Index,
     Integer,
     MetaData,
     String,
@@ -26,6 +27,8 @@ streams = Table(
     Column("name", String(64), primary_key=True),
     Column("key_digest", String(64), nullable=False, unique=True),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("backup_key_digest", String(64), nullable=True),
+    Index("uq_streams_backup_key_digest", "backup_key_digest", unique=True),
 )
 
 tokens = Table(

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from storage.keys import digest, new_secret
 from storage.schema import streams, tokens
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from storage.database import Database
@@ -39,6 +40,15 @@ class StreamRecord:
 
     name: str
     created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOwner:
+    """What a key stands for."""
+
+    stream: str
+    backup: bool = False
+    """The key is that of the encoder that stands by."""
 
 
 class StreamStore:
@@ -83,10 +93,13 @@ class StreamStore:
             await self._set_key(name, _checked(key))
         return None
 
-    async def rotate(self, name: str) -> str:
-        """Replace the stream's key and return the new one. Raises `NoSuchStream`."""
+    async def rotate(self, name: str, *, backup: bool = False) -> str:
+        """Replace the stream's key, or its backup key; return the new one.
+
+        Raises `NoSuchStream`.
+        """
         key = new_secret()
-        await self._set_key(name, key)
+        await self._set_key(name, key, backup=backup)
         return key
 
     async def remove(self, name: str) -> None:
@@ -105,37 +118,54 @@ class StreamStore:
             )
             return [StreamRecord(name=row.name, created_at_ms=row.created_at_ms) for row in rows]
 
-    async def find(self, key_digest: str) -> str | None:
-        """Return the stream that the key with this digest (SHA-256, hex) may publish."""
+    async def find(self, key_digest: str) -> KeyOwner | None:
+        """Return what the key with this digest (SHA-256, hex) may publish."""
         async with self._database.read() as connection:
             row = (
                 await connection.execute(
-                    select(streams.c.name, streams.c.key_digest).where(
-                        streams.c.key_digest == key_digest
+                    select(streams.c.name, streams.c.key_digest, streams.c.backup_key_digest).where(
+                        _has_key(key_digest)
                     )
                 )
             ).first()
-        if row is None or not compare_digest(str(row.key_digest), key_digest):
+        if row is None:
             return None
-        return str(row.name)
+        if compare_digest(str(row.key_digest), key_digest):
+            return KeyOwner(stream=str(row.name))
+        if compare_digest(str(row.backup_key_digest), key_digest):
+            return KeyOwner(stream=str(row.name), backup=True)
+        return None
 
-    async def _set_key(self, name: str, key: str) -> None:
+    async def _set_key(self, name: str, key: str, *, backup: bool = False) -> None:
+        column = streams.c.backup_key_digest if backup else streams.c.key_digest
         async with self._database.write() as connection:
-            await _refuse_shared(connection, name, digest(key))
+            await _refuse_shared(connection, name, digest(key), backup=backup)
             changed = await connection.execute(
-                update(streams).where(streams.c.name == name).values(key_digest=digest(key))
+                update(streams).where(streams.c.name == name).values({column: digest(key)})
             )
             if changed.rowcount == 0:
                 raise NoSuchStream(f"there is no stream {name[:80]!r}")
 
 
-async def _refuse_shared(connection: AsyncConnection, name: str, key_digest: str) -> None:
-    """One key names one stream: an encoder says nothing else about where it wants to go."""
-    other = await connection.scalar(
-        select(streams.c.name).where(streams.c.key_digest == key_digest, streams.c.name != name)
-    )
-    if other is not None:
+def _has_key(key_digest: str) -> ColumnElement[bool]:
+    return or_(streams.c.key_digest == key_digest, streams.c.backup_key_digest == key_digest)
+
+
+async def _refuse_shared(
+    connection: AsyncConnection, name: str, key_digest: str, *, backup: bool = False
+) -> None:
+    """One key names one role of one stream: an encoder says nothing else of where it goes."""
+    row = (
+        await connection.execute(
+            select(streams.c.name, streams.c.key_digest).where(_has_key(key_digest))
+        )
+    ).first()
+    if row is None:
+        return
+    if row.name != name:
         raise StreamRefused(f"the key for {name!r} is already that of another stream")
+    if (row.key_digest != key_digest) != backup:
+        raise StreamRefused(f"the key for {name!r} is already that of its other encoder")
 
 
 def _checked(key: str) -> str:

@@ -144,12 +144,23 @@ def lint(
 
 
 @streams.command("add")
-def streams_add(name: Name, config: Config = None, override: Override = None) -> None:
+def streams_add(
+    name: Name,
+    config: Config = None,
+    override: Override = None,
+    *,
+    backup: Annotated[
+        bool, typer.Option("--backup", help="Make a backup key too; it is the second line.")
+    ] = False,
+) -> None:
     """Make a stream; its key is printed once."""
     from storage.streams import StreamStore
 
     async def work(database: Database) -> None:
-        typer.echo(await StreamStore(database).add(name))
+        store = StreamStore(database)
+        typer.echo(await store.add(name))
+        if backup:
+            typer.echo(await store.rotate(name, backup=True))
 
     _with_database(_settings(config, override), work)
 
@@ -171,12 +182,20 @@ def streams_list(config: Config = None, override: Override = None) -> None:
 
 
 @streams.command("rotate-key")
-def streams_rotate_key(name: Name, config: Config = None, override: Override = None) -> None:
+def streams_rotate_key(
+    name: Name,
+    config: Config = None,
+    override: Override = None,
+    *,
+    backup: Annotated[
+        bool, typer.Option("--backup", help="The key of the encoder that stands by.")
+    ] = False,
+) -> None:
     """Replace a stream's key; the new one is printed once, the old one is void."""
     from storage.streams import StreamStore
 
     async def work(database: Database) -> None:
-        typer.echo(await StreamStore(database).rotate(name))
+        typer.echo(await StreamStore(database).rotate(name, backup=backup))
 
     _with_database(_settings(config, override), work)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.auth import ConfiguredKeys, authorize
-from ingest.source import Grant
-from storage.streams import StreamExists, StreamRefused
+from storage.streams import KeyOwner, StreamExists, StreamRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from config.settings import Settings
-    from ingest.source import Approach
+    from ingest.source import Approach, Grant
     from media.registry import Registry
     from media.stream import Publication
     from overlay.service import CueService
@@ -25,13 +24,11 @@ class Gate:
     def __init__(self, *, settings: Settings, store: StreamStore, registry: Registry) -> None:
         self._store = store
         self._registry = registry
-        self._configured = ConfiguredKeys(
-            {s.name: s.key.get_secret_value() for s in settings.streams.list if s.key}
-        )
+        self._configured = ConfiguredKeys(_configured_keys(settings))
 
     async def authorize(self, approach: Approach) -> Grant:
         """Find the stream of the key; raises `ingest.source.KeyRefused`."""
-        return Grant(stream=await authorize(approach.key, self._configured, self._store))
+        return await authorize(approach.key, self._configured, self._store)
 
     def open(
         self,
@@ -45,6 +42,15 @@ class Gate:
         return self._registry.add(grant.stream).publish(
             protocol=protocol, wrap_ticks=wrap_ticks, on_revoked=on_revoked
         )
+
+
+def _configured_keys(settings: Settings) -> Iterator[tuple[KeyOwner, str]]:
+    for stream in settings.streams.list:
+        if stream.key is not None:
+            yield KeyOwner(stream=stream.name), stream.key.get_secret_value()
+        if stream.backup_key is not None:
+            owner = KeyOwner(stream=stream.name, backup=True)
+            yield owner, stream.backup_key.get_secret_value()
 
 
 class Admin:
@@ -91,10 +97,11 @@ class Admin:
         self._registry.remove(name)
         await self._cues.forget(name)
 
-    async def rotate_key(self, name: str) -> str:
+    async def rotate_key(self, name: str, *, backup: bool = False) -> str:
         """Return a new key; the old one is void for the next publisher."""
-        self._refuse_configured(name, "change its key there")
-        return await self._store.rotate(name)
+        key = "backup_key" if backup else "key"
+        self._refuse_configured(name, f"change its {key} there")
+        return await self._store.rotate(name, backup=backup)
 
     def _refuse_configured(self, name: str, mend: str) -> None:
         if name in self._configured:

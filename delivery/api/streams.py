@@ -8,10 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from delivery.api.models import NewStream, Stream, StreamKey, StreamList
-from delivery.body import read_object
+from delivery.body import query_choice, read_object
 from delivery.deps import PARTS, PRINCIPAL
 from delivery.problems import Problem, from_validation
-from delivery.routing import Answer, Route, Scope
+from delivery.routing import Answer, Parameter, Route, Scope
 
 if TYPE_CHECKING:
     from delivery.seams import StreamView
@@ -76,10 +76,12 @@ async def remove_stream(request: web.Request) -> web.Response:
 async def rotate_key(request: web.Request) -> web.Response:
     """`POST /streams/S/rotate-key`."""
     view = require_stream(request)
-    key = await request.app[PARTS].deps.admin.rotate_key(view.name)
+    backup = query_choice(request, "role", _ROLES) == "backup"
+    key = await request.app[PARTS].deps.admin.rotate_key(view.name, backup=backup)
     return web.json_response({"name": view.name, "key": key}, headers={"Cache-Control": "no-store"})
 
 
+_ROLES = ("primary", "backup")
 _STREAMS = "/api/v1/streams"
 _STREAM = "/api/v1/streams/{stream}"
 
@@ -136,6 +138,13 @@ ROUTES = (
         handler=rotate_key,
         scope=Scope.ADMIN,
         tag="streams",
+        parameters=(
+            Parameter(
+                name="role",
+                description="`backup`: the key of the encoder that stands by.",
+                schema={"type": "string", "enum": list(_ROLES), "default": "primary"},
+            ),
+        ),
         answers={200: Answer(description="The new key, shown this once.", model=StreamKey)},
         errors=(404, 409, 503),
     ),

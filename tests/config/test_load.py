@@ -125,3 +125,15 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_any_override_is_taken_or_refused_by_type(overrides: list[str]) -> None:
     with contextlib.suppress(ConfigError):
         load_settings(overrides=overrides)
+
+
+def test_each_encoder_needs_a_key_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text(
+        '[[streams.list]]\nname = "a"\nkey = "k1"\n'
+        '[[streams.list]]\nname = "b"\nkey = "k2"\nbackup_key = "k1"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file=file)
+    assert "backup_key of stream b is the same as key of stream a" in str(caught.value)
+    assert "k1" not in str(caught.value)

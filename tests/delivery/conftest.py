@@ -161,8 +161,8 @@ class FakeStreams:
     async def remove(self, name):
         del self.streams[name]
 
-    async def rotate_key(self, name):
-        return f"{name}-key-2"
+    async def rotate_key(self, name, *, backup=False):
+        return f"{name}-backup-2" if backup else f"{name}-key-2"
 
 
 class FakeTokens:

@@ -249,6 +249,11 @@ async def test_streams(site):
             assert (await problem(response))["errors"][0]["field"] == "name"
     async with site.call("POST", "/api/v1/streams/new/rotate-key") as response:
         assert (await response.json())["key"] == "new-key-2"
+    async with site.call("POST", "/api/v1/streams/new/rotate-key?role=backup") as response:
+        assert (await response.json())["key"] == "new-backup-2"
+    async with site.call("POST", "/api/v1/streams/new/rotate-key?role=third") as response:
+        assert response.status == 422
+        assert "role: must be one of: primary, backup" in (await problem(response))["detail"]
     async with site.call("DELETE", "/api/v1/streams/new") as response:
         assert response.status == 204
     async with site.call("DELETE", "/api/v1/streams/new") as response:

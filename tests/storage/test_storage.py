@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
+from storage import migrate
 from storage.database import Database, DatabaseMisconfigured, DatabaseUnavailable, sqlite_url
 from storage.keys import digest
 from storage.migrate import upgrade
 from storage.schema import cue_log, metadata
-from storage.streams import NoSuchStream, StreamExists, StreamRefused, StreamStore
+from storage.streams import KeyOwner, NoSuchStream, StreamExists, StreamRefused, StreamStore
 from storage.tokens import Grant, Role, TokenStore
 
 pytestmark = pytest.mark.component
+
+MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 
 
 @pytest.fixture
@@ -59,7 +65,30 @@ async def test_migrations_make_exactly_the_declared_schema(database, tmp_path):
 async def test_upgrade_twice_keeps_what_is_there(database):
     key = await StreamStore(database).add("shop")
     await upgrade(database)
-    assert await StreamStore(database).find(digest(key)) == "shop"
+    assert await StreamStore(database).find(digest(key)) == KeyOwner(stream="shop")
+
+
+async def test_backup_keys_come_and_go_by_migration(database):
+    def go(connection, move, revision):
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        move(config, revision)
+
+    def columns(connection):
+        return {c["name"] for c in sa.inspect(connection).get_columns("streams")}
+
+    store = StreamStore(database)
+    key = await store.add("shop")
+    backup = await store.rotate("shop", backup=True)
+    async with database.write() as connection:
+        await connection.run_sync(go, command.downgrade, "0001")
+        assert "backup_key_digest" not in await connection.run_sync(columns)
+    await upgrade(database)
+    assert await store.find(digest(key)) == KeyOwner(stream="shop")
+    assert await store.find(digest(backup)) is None
+    again = await store.rotate("shop", backup=True)
+    assert await store.find(digest(again)) == KeyOwner(stream="shop", backup=True)
 
 
 async def test_two_upgrades_at_once(tmp_path):
@@ -164,11 +193,11 @@ class TestStreams:
         store = StreamStore(database)
         key = await store.add("shop")
         assert len(key) == 32
-        assert await store.find(digest(key)) == "shop"
+        assert await store.find(digest(key)) == KeyOwner(stream="shop")
         assert await store.find(digest(key + "x")) is None
         newer = await store.rotate("shop")
         assert await store.find(digest(key)) is None
-        assert await store.find(digest(newer)) == "shop"
+        assert await store.find(digest(newer)) == KeyOwner(stream="shop")
         assert [record.name for record in await store.list()] == ["shop"]
         await store.remove("shop")
         assert await store.find(digest(newer)) is None
@@ -190,17 +219,35 @@ class TestStreams:
         with pytest.raises(NoSuchStream):
             await store.remove("nobody")
 
+    async def test_a_backup_key_is_of_one_role_of_one_stream(self, database):
+        store = StreamStore(database)
+        key = await store.add("shop")
+        backup = await store.rotate("shop", backup=True)
+        assert await store.find(digest(key)) == KeyOwner(stream="shop")
+        assert await store.find(digest(backup)) == KeyOwner(stream="shop", backup=True)
+        newer = await store.rotate("shop", backup=True)
+        assert await store.find(digest(backup)) is None
+        assert await store.find(digest(newer)) == KeyOwner(stream="shop", backup=True)
+        with pytest.raises(StreamRefused, match="another stream"):
+            await store.add("other", key=newer)
+        with pytest.raises(StreamRefused, match="its other encoder") as shared:
+            await store.ensure("shop", key=newer)
+        assert newer not in str(shared.value)
+        assert await store.find(digest(key)) == KeyOwner(stream="shop")
+        with pytest.raises(NoSuchStream):
+            await store.rotate("nobody", backup=True)
+
     async def test_ensure_is_idempotent_and_follows_the_configuration(self, database):
         store = StreamStore(database)
         made = await store.ensure("free")
         assert made is not None
         assert await store.ensure("free") is None
-        assert await store.find(digest(made)) == "free"
+        assert await store.find(digest(made)) == KeyOwner(stream="free")
         assert await store.ensure("demo", key="demo") is None
-        assert await store.find(digest("demo")) == "demo"
+        assert await store.find(digest("demo")) == KeyOwner(stream="demo")
         assert await store.ensure("demo", key="demo2") is None
         assert await store.find(digest("demo")) is None
-        assert await store.find(digest("demo2")) == "demo"
+        assert await store.find(digest("demo2")) == KeyOwner(stream="demo")
 
 
 class TestTokens:

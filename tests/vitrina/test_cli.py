@@ -40,6 +40,10 @@ def test_streams_live_from_add_to_remove(tmp_path: Path) -> None:
     rotated = vitrina("streams", "rotate-key", "shop", data=tmp_path)
     assert rotated.stdout.strip() not in ("", key)
     assert key.encode() not in (tmp_path / "vitrina.sqlite3").read_bytes()
+    backup = vitrina("streams", "rotate-key", "shop", "--backup", data=tmp_path)
+    assert backup.stdout.strip() not in ("", key, rotated.stdout.strip())
+    two = vitrina("streams", "add", "pair", "--backup", data=tmp_path).stdout.split()
+    assert len(set(two)) == 2
     assert vitrina("streams", "remove", "shop", data=tmp_path).returncode == 0
     gone = vitrina("streams", "remove", "shop", data=tmp_path)
     assert (gone.returncode, gone.stderr) == (1, "error: there is no stream 'shop'\n")
