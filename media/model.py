@@ -34,6 +34,9 @@ class Codec(StrEnum):
     AAC = "aac"
     OPUS = "opus"
     MP3 = "mp3"
+    FLAC = "flac"
+    AC3 = "ac3"
+    EAC3 = "eac3"
 
     @property
     def kind(self) -> Kind:
@@ -41,7 +44,7 @@ class Codec(StrEnum):
         return Kind.AUDIO if self in _AUDIO else Kind.VIDEO
 
 
-_AUDIO = frozenset({Codec.AAC, Codec.OPUS, Codec.MP3})
+_AUDIO = frozenset({Codec.AAC, Codec.OPUS, Codec.MP3, Codec.FLAC, Codec.AC3, Codec.EAC3})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +53,10 @@ class TrackFormat:
 
     `config` is the codec's ISO BMFF configuration payload without a box header: avcC
     (ISO 14496-15 5.3.3), hvcC, av1C, vpcC (FullBox version and flags included),
-    AudioSpecificConfig for AAC, OpusHead (RFC 7845 5.1) for Opus, empty for MP3.
+    AudioSpecificConfig for AAC, OpusHead (RFC 7845 5.1) for Opus, the 34 bytes of STREAMINFO
+    (RFC 9639 8.2) for FLAC, empty for MP3, AC-3 and E-AC-3.
     Video payloads are length-prefixed NAL units (H.264, HEVC), low-overhead OBUs (AV1) or
-    frames (VP9); audio payloads are raw access units without ADTS.
+    frames (VP9); audio payloads are raw access units without ADTS, of AC-3 and E-AC-3 syncframes.
     """
 
     codec: Codec

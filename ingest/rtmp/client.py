@@ -20,6 +20,7 @@ from ingest.rtmp.messages import (
     parse_user_control,
     user_control,
 )
+from media.bitstream.formats import IN_BAND
 from media.model import Codec
 
 CHUNK_SIZE = 65536
@@ -156,11 +157,14 @@ class RtmpPublishClient:
         self._media(_VIDEO, MessageType.VIDEO, time_ms, head + payload)
 
     def audio_config(self, codec: Codec, record: bytes, time_ms: int = 0) -> None:
-        """Send an audio sequence header: AudioSpecificConfig or OpusHead. MP3 has none."""
+        """Send an audio sequence header: AudioSpecificConfig, OpusHead or STREAMINFO.
+
+        MP3, AC-3 and E-AC-3 have none.
+        """
         if codec is Codec.AAC:
             head = bytes((_LEGACY_AAC, 0))
-        elif codec is Codec.MP3:
-            raise ValueError("MP3 has no sequence header")
+        elif codec in IN_BAND:
+            raise ValueError(f"{codec} has no sequence header")
         else:
             head = bytes((_EX_AUDIO | PacketType.SEQUENCE_START,)) + _FOURCC[codec]
         self._media(_AUDIO, MessageType.AUDIO, time_ms, head + record)

@@ -61,13 +61,17 @@ VIDEO_FOURCC = {
     b"av01": Codec.AV1,
     b"vp09": Codec.VP9,
 }
-AUDIO_FOURCC = {b"mp4a": Codec.AAC, b"Opus": Codec.OPUS, b".mp3": Codec.MP3}
+AUDIO_FOURCC = {
+    b"mp4a": Codec.AAC,
+    b"Opus": Codec.OPUS,
+    b"fLaC": Codec.FLAC,
+    b"ac-3": Codec.AC3,
+    b"ec-3": Codec.EAC3,
+    b".mp3": Codec.MP3,
+}
 _UNSUPPORTED_FOURCC = {
     b"vvc1": "H.266 (VVC)",
     b"vp08": "VP8",
-    b"fLaC": "FLAC",
-    b"ac-3": "AC-3",
-    b"ec-3": "E-AC-3",
 }
 _LEGACY_VIDEO = {7: Codec.H264, 12: Codec.HEVC}
 _LEGACY_VIDEO_NAMES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 
 from ingest.rtmp import flv
@@ -27,6 +27,7 @@ from ingest.rtmp.messages import (
 )
 from ingest.rtmp.target import publish_target
 from ingest.rtmp.tracks import Describe, Tracks
+from media.model import Codec
 
 CHUNK_SIZE = 65536
 """What we send with; FFmpeg then uses the same."""
@@ -43,8 +44,10 @@ MAX_STREAMS = 16
 
 _CONTROL, _COMMANDS = 2, 3
 _STREAM_COMMANDS = 5
-_FORWARD = 4.0
-_CAPS_MODEX, _CAPS_NANO_OFFSET = 4, 8
+_CAN_DECODE, _CAN_FORWARD = 1, 4
+_FORWARDED = (*flv.VIDEO_FOURCC.values(), Codec.AAC)
+"""What viewers get untouched; everything else is decoded and encoded again."""
+CAPS_RECONNECT, _CAPS_MULTITRACK, _CAPS_MODEX, _CAPS_NANO_OFFSET = 1, 2, 4, 8
 
 
 class State(Enum):
@@ -367,10 +370,17 @@ def _text(value: AmfValue) -> str:
 
 
 def _enhanced_capabilities() -> dict[str, AmfValue]:
-    """What of Enhanced RTMP is understood. No multitrack: extra tracks would be sent in vain."""
+    """What of Enhanced RTMP v2 is understood, and how ("Enhancing NetConnection connect")."""
     return {
         "fourCcList": [name.decode() for name in (*flv.VIDEO_FOURCC, *flv.AUDIO_FOURCC)],
-        "videoFourCcInfoMap": {name.decode(): _FORWARD for name in flv.VIDEO_FOURCC},
-        "audioFourCcInfoMap": {name.decode(): _FORWARD for name in flv.AUDIO_FOURCC},
-        "capsEx": _CAPS_MODEX | _CAPS_NANO_OFFSET,
+        "videoFourCcInfoMap": _abilities(flv.VIDEO_FOURCC),
+        "audioFourCcInfoMap": _abilities(flv.AUDIO_FOURCC),
+        "capsEx": CAPS_RECONNECT | _CAPS_MULTITRACK | _CAPS_MODEX | _CAPS_NANO_OFFSET,
+    }
+
+
+def _abilities(names: Mapping[bytes, Codec]) -> dict[str, AmfValue]:
+    return {
+        name.decode(): _CAN_DECODE | (_CAN_FORWARD if codec in _FORWARDED else 0)
+        for name, codec in names.items()
     }

@@ -13,7 +13,8 @@ from ingest.rtmp.payload import (
     with_four_byte_lengths,
     without_temporal_delimiter,
 )
-from media.bitstream import BitstreamError, vp9
+from media.bitstream import BitstreamError, ac3, vp9
+from media.bitstream.formats import IN_BAND
 from media.model import Codec, Kind, Packet, TrackFormat
 
 Describe = Callable[[Codec, bytes], TrackFormat]
@@ -86,6 +87,8 @@ class Tracks:
     def _config(self, events: list[Event], value: flv.Config) -> None:
         if not value.record and value.codec.kind is Kind.VIDEO:
             return  # FFmpeg before libaom has told it; the record follows with the first picture
+        if value.codec in IN_BAND:
+            return  # FFmpeg announces AC-3 with nothing: its frames tell
         place = (value.codec.kind, value.track)
         known = self._tracks.get(place)
         if known is not None and known.codec is value.codec and known.record == value.record:
@@ -94,6 +97,8 @@ class Tracks:
         if known is not None and known.codec is value.codec:
             # The frames up to the next key frame still belong to the old configuration's group.
             track.started = known.started
+            # FFmpeg ends FLAC with another header: what only it says makes no other format.
+            track.track_format = known.track_format
         record = with_four_byte_lengths(value.codec, value.record)
         track_format = self._described(value.codec, record)
         self._tracks[place] = track
@@ -119,6 +124,8 @@ class Tracks:
         codec = frame.codec
         if codec is Codec.MP3:
             self._mp3(events, frame)
+        elif codec in IN_BAND:
+            self._ac3(events, frame)
         track = self._tracks.get((codec.kind, frame.track))
         if track is None or track.codec is not codec:
             self.dropped += 1
@@ -169,10 +176,20 @@ class Tracks:
             track.track_format = known.track_format
         self._announce(events, value.track, track, track_format)
 
+    def _ac3(self, events: list[Event], value: flv.Frame) -> None:
+        """Announce AC-3 and E-AC-3 by their frames, each of which says everything."""
+        if value.codec is Codec.EAC3 and ac3.adds_channels(value.payload):
+            return
+        track_format = self._described(value.codec, value.payload[: ac3.HEADER_BYTES])
+        track = self._tracks.get((Kind.AUDIO, value.track))
+        if track is None or track.codec is not value.codec:
+            track = self._tracks[Kind.AUDIO, value.track] = _Track(value.codec, b"")
+        self._announce(events, value.track, track, track_format)
+
 
 def _refusal(value: flv.Unsupported) -> RtmpError:
     return RtmpError(
         Fault.CODEC,
         f"The encoder sends {value.name}, which is not accepted: "
-        "set H.264, HEVC, AV1 or VP9 video and AAC, Opus or MP3 audio.",
+        "set H.264, HEVC, AV1 or VP9 video and AAC, Opus, MP3, FLAC, AC-3 or E-AC-3 audio.",
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media.bitstream import aac, av1, h264, hevc, hevc_sps, mp3, opus, vp9
+from media.bitstream import aac, ac3, av1, flac, h264, hevc, hevc_sps, mp3, opus, vp9
 from media.bitstream.errors import BitstreamError
 from media.model import Codec, TrackFormat
 
 if TYPE_CHECKING:
     from media.bitstream.picture import Colour, PictureFormat
 
+IN_BAND = frozenset({Codec.MP3, Codec.AC3, Codec.EAC3})
+"""Codecs without a configuration: the header of every frame says it all."""
 MAX_CONFIG_BYTES = 65_536
 """The largest configuration that is looked at; real ones have under 1 kB."""
 
@@ -18,12 +20,13 @@ MAX_CONFIG_BYTES = 65_536
 def describe(codec: Codec, config: bytes) -> TrackFormat:
     """Parse a codec's configuration into a complete `TrackFormat`.
 
-    `config` is what `TrackFormat.config` documents; for Opus it may be empty (stereo), for MP3 it
-    is the first frame (its header is enough), for VP9 the FullBox header may be missing. A vpcC
-    has no picture size: complete the format with `vp9.with_dimensions` and the first key frame.
+    `config` is what `TrackFormat.config` documents; for Opus it may be empty (stereo), for the
+    codecs of `IN_BAND` it is a frame (its header is enough), for VP9 the FullBox header may be
+    missing. A vpcC has no picture size: complete the format with `vp9.with_dimensions` and the
+    first key frame.
     Raises `BitstreamError` with a sentence for the producer.
     """
-    if len(config) > MAX_CONFIG_BYTES and codec is not Codec.MP3:
+    if len(config) > MAX_CONFIG_BYTES and codec not in IN_BAND:
         raise BitstreamError(
             f"The {codec} configuration has {len(config)} bytes; "
             f"at most {MAX_CONFIG_BYTES} are accepted."
@@ -93,6 +96,18 @@ def _audio_format(codec: Codec, config: bytes) -> TrackFormat:
             sample_rate=opus.SAMPLE_RATE,
             channels=head.channels,
         )
+    if codec is Codec.FLAC:
+        info = flac.parse_streaminfo(config)
+        return TrackFormat(
+            codec=codec,
+            config=info.block,
+            codec_string=flac.CODEC_STRING,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            samples_per_frame=info.samples_per_frame,
+        )
+    if codec in (Codec.AC3, Codec.EAC3):
+        return _ac3_format(codec, config)
     header = mp3.parse_header(config)
     return TrackFormat(
         codec=codec,
@@ -101,4 +116,20 @@ def _audio_format(codec: Codec, config: bytes) -> TrackFormat:
         sample_rate=header.sample_rate,
         channels=header.channels,
         samples_per_frame=header.samples_per_frame,
+    )
+
+
+def _ac3_format(codec: Codec, frame: bytes) -> TrackFormat:
+    header = ac3.parse_header(frame)
+    if header.enhanced is not (codec is Codec.EAC3):
+        found, announced = ("E-AC-3", "AC-3") if header.enhanced else ("AC-3", "E-AC-3")
+        raise BitstreamError(f"The audio was announced as {announced} but is {found}.")
+    return TrackFormat(
+        codec=codec,
+        config=b"",
+        codec_string=ac3.CODEC_STRING_ENHANCED if header.enhanced else ac3.CODEC_STRING,
+        sample_rate=header.sample_rate,
+        channels=header.channels,
+        # An E-AC-3 encoder may vary it from frame to frame.
+        samples_per_frame=0 if header.enhanced else header.samples_per_frame,
     )

@@ -1,4 +1,4 @@
-"""PyAV's audio side: Opus or MP3 to AAC-LC. Used by one thread."""
+"""PyAV's audio side: whatever is not AAC to AAC-LC. Used by one thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 FRAME_SAMPLES = 1024
 """Samples of one AAC-LC access unit (ISO 14496-3 4.5.2.1.1)."""
-DECODERS = {Codec.OPUS: "opus", Codec.MP3: "mp3float", Codec.AAC: "aac"}
+DECODERS = {
+    Codec.OPUS: "opus",
+    Codec.MP3: "mp3float",
+    Codec.AAC: "aac",
+    Codec.FLAC: "flac",
+    Codec.AC3: "ac3",
+    Codec.EAC3: "eac3",
+}
 STRETCH_SAMPLES = 1000
 """aresample may add or take this many samples a second to follow the timestamps."""
 JUMP_SECONDS = 0.1
@@ -109,6 +116,8 @@ class AudioTranscoder:
                 "async": str(STRETCH_SAMPLES),
                 "min_hard_comp": str(JUMP_SECONDS),
                 "first_pts": str(grid),
+                # Mixed down to stereo, five loud channels must not clip.
+                "rematrix_maxval": "1.0",
             },
         )
 
@@ -144,6 +153,9 @@ def _open_decoder(track: SourceTrack) -> AudioCodecContext:
     if track.codec is Codec.OPUS:
         decoder.sample_rate = 48_000
         decoder.layout = "mono" if track.channels == 1 else "stereo"
+    if track.codec in (Codec.AC3, Codec.EAC3):
+        # The decoder's own way to stereo follows the mix levels of the stream (TS 102 366 7.8).
+        decoder.options = {"downmix": "mono" if track.channels == 1 else "stereo"}
     decoder.thread_count = 1
     try:
         decoder.open()

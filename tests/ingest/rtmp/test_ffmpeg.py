@@ -127,6 +127,28 @@ async def test_every_packet_arrives_as_ffmpeg_wrote_it(
     assert all(packet.arrived_ns > 0 for packet in publication.packets)
 
 
+@pytest.mark.parametrize("layout", ["stereo", "5.1"])
+@pytest.mark.parametrize("codec", [Codec.FLAC, Codec.AC3, Codec.EAC3])
+async def test_sound_of_enhanced_rtmp(tmp_path: Path, codec: Codec, layout: str) -> None:
+    path = tmp_path / "beside.flv"
+    async with running() as server:
+        publication = await push(
+            server,
+            path,
+            *AUDIO,
+            "-map",
+            "0:a",
+            "-c:a",
+            codec.value,
+            "-af",
+            f"aformat=channel_layouts={layout}",
+        )
+    ((track, fmt),) = publication.formats
+    assert (track, fmt.codec, fmt.sample_rate) == (0, codec, 48_000)
+    assert fmt.channels == (2 if layout == "stereo" else 6)
+    assert received(publication.packets) == written(path)
+
+
 async def test_two_pictures_and_two_sounds(tmp_path: Path) -> None:
     path = tmp_path / "beside.flv"
     maps = ("-map", "0:v", "-map", "0:v", "-map", "1:a", "-map", "1:a")

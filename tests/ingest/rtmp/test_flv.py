@@ -137,8 +137,11 @@ def test_enhanced_video(body: bytes, values: list[FlvValue]) -> None:
         (b"\x95\x00mp4a\x01asc", [Config(1, Codec.AAC, b"asc")]),
         (b"\x95\x01mp4a\x01raw", [frame(Codec.AAC, b"raw", track=1)]),
         (b"\x97\x02\x00\x00\x09\x01Opusp", [frame(Codec.OPUS, b"p", nano=9)]),
-        (b"\x90fLaCx", [Unsupported(0, Kind.AUDIO, "FLAC")]),
-        (b"\x91ac-3x", [Unsupported(0, Kind.AUDIO, "AC-3")]),
+        (b"\x90fLaCinfo", [Config(0, Codec.FLAC, b"info")]),
+        (b"\x90ac-3", [Config(0, Codec.AC3, b"")]),
+        (b"\x91ac-3x", [frame(Codec.AC3, b"x")]),
+        (b"\x91ec-3x", [frame(Codec.EAC3, b"x")]),
+        (b"\x91samrx", [Unsupported(0, Kind.AUDIO, "FourCC 0x73616d72")]),
     ],
 )
 def test_enhanced_audio(body: bytes, values: list[FlvValue]) -> None:

@@ -114,8 +114,14 @@ def test_connect_is_answered_in_order_and_with_enhanced_capabilities() -> None:
     assert isinstance(info, dict)
     assert info["code"] == "NetConnection.Connect.Success"
     assert info["objectEncoding"] == 0
-    assert info["fourCcList"] == ["avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", ".mp3"]
-    assert info["capsEx"] == 4 + 8
+    video, audio = (
+        ["avc1", "hvc1", "av01", "vp09"],
+        ["mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3"],
+    )
+    assert info["fourCcList"] == video + audio
+    assert info["videoFourCcInfoMap"] == dict.fromkeys(video, 1 + 4)
+    assert info["audioFourCcInfoMap"] == dict.fromkeys(audio, 1) | {"mp4a": 1 + 4}
+    assert info["capsEx"] == 1 + 2 + 4 + 8
 
 
 def test_nothing_says_start_ahead_of_the_key_check(talk: Talk) -> None:
@@ -355,18 +361,41 @@ def test_other_tracks_are_handed_on_with_their_number(live: Talk) -> None:
 
 
 def test_an_unsupported_codec_ends_track_0_but_not_another(live: Talk) -> None:
-    extra = media(8, b"\x95\x01ac-3\x01x")
+    extra = media(8, b"\x95\x01samr\x01x")
     (event,) = live.send(extra + extra)
     assert isinstance(event, TrackIgnored)
     assert (event.track, event.kind) == (1, Kind.AUDIO)
-    assert "AC-3" in event.text
+    assert "0x73616d72" in event.text
     with pytest.raises(RtmpError) as caught:
-        live.send(media(8, b"\x91ac-3x"))
+        live.send(media(8, b"\xb2spx"))
     assert caught.value.fault is Fault.CODEC
     assert str(caught.value) == (
-        "The encoder sends AC-3, which is not accepted: "
-        "set H.264, HEVC, AV1 or VP9 video and AAC, Opus or MP3 audio."
+        "The encoder sends Speex, which is not accepted: "
+        "set H.264, HEVC, AV1 or VP9 video and AAC, Opus, MP3, FLAC, AC-3 or E-AC-3 audio."
     )
+
+
+def test_ac3_is_announced_by_its_frames(live: Talk) -> None:
+    assert live.send(media(8, b"\x90ac-3")) == []
+    stereo = b"\x91ac-3\x0b\x77\0\0\x0c\x40\x40\0"
+    changed, packet = live.send(media(8, stereo))
+    assert isinstance(changed, FormatChanged)
+    assert (changed.track_format.sample_rate, changed.track_format.channels) == (48_000, 2)
+    assert isinstance(packet, Packet)
+    assert packet.payload == stereo[5:]
+    assert [type(e) for e in live.send(media(8, stereo))] == [Packet]
+    surround = b"\x91ac-3\x0b\x77\0\0\x0c\x40\xe1\0"
+    changed, _ = live.send(media(8, surround))
+    assert isinstance(changed, FormatChanged)
+    assert changed.track_format.channels == 6
+
+
+def test_a_dependent_substream_of_eac3_announces_nothing(live: Talk) -> None:
+    # Independent 5.1, then a dependent pair, as 7.1 is sent; bsid 16.
+    main = b"\x91ec-3\x0b\x77\x00\x63\x3f\x80\0\0"
+    added = b"\x91ec-3\x0b\x77\x40\x63\x34\x80\0\0"
+    data = media(8, main) + media(8, added) + media(8, main)
+    assert [type(e) for e in live.send(data)] == [FormatChanged, Packet, Packet, Packet]
 
 
 def test_a_broken_configuration_is_the_encoders_fault(live: Talk) -> None:

@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from media.bitstream import aac, av1, describe, h264, hevc, opus, vp9
+from media.bitstream.formats import IN_BAND
 from media.model import Codec, TrackFormat
 from tests.support.scheduling import leave_real_time
 
@@ -138,11 +139,14 @@ def audio(
         "aac": ("aac", Codec.AAC),
         "opus": ("libopus", Codec.OPUS),
         "mp3": ("libmp3lame", Codec.MP3),
+        "flac": ("flac", Codec.FLAC),
+        "ac3": ("ac3", Codec.AC3),
+        "eac3": ("eac3", Codec.EAC3),
     }[kind]
     context = av.CodecContext.create(name, "w")
     assert isinstance(context, av.AudioCodecContext)
     context.sample_rate, context.layout = rate, layout
-    context.format = {"aac": "fltp", "opus": "flt", "mp3": "fltp"}[kind]
+    context.format = {"opus": "flt", "flac": "s16"}.get(kind, "fltp")
     context.time_base = Fraction(1, rate)
     context.options = dict(options)
     context.open()
@@ -162,7 +166,7 @@ def audio(
     packets += context.encode(None)
     raw = [bytes(packet) for packet in packets]
     extradata = context.extradata or b""
-    fmt = configure(codec, raw[0] if codec is Codec.MP3 else extradata, raw[0])
+    fmt = configure(codec, raw[0] if codec in IN_BAND else extradata, raw[0])
     units, clock = [], 0
     for payload in raw:
         length = opus.packet_samples(payload) if codec is Codec.OPUS else fmt.samples_per_frame

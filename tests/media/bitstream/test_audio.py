@@ -1,10 +1,10 @@
-"""AudioSpecificConfig, OpusHead and MP3 headers against encoders and hand-known bytes."""
+"""Audio configurations and frame headers against encoders and hand-known bytes."""
 
 from __future__ import annotations
 
 import pytest
 
-from media.bitstream import BitstreamError, aac, describe, mp3, opus
+from media.bitstream import BitstreamError, aac, ac3, describe, flac, mp3, opus
 from media.model import Codec
 from tests.media.bitstream import clips
 
@@ -116,3 +116,53 @@ def test_mp3_headers(rate: int, layout: str, samples: int) -> None:
     assert clip.fmt.channels == (1 if layout == "mono" else 2)
     assert clip.fmt.samples_per_frame == samples
     assert [mp3.parse_header(raw).frame_bytes for raw in clip.raw] == [len(r) for r in clip.raw]
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "channels"), [(48_000, "stereo", 2), (44_100, "mono", 1), (96_000, "5.1", 6)]
+)
+def test_flac_streaminfo_in_its_three_wrappings(rate: int, layout: str, channels: int) -> None:
+    clip = clips.audio("flac", rate=rate, layout=layout)
+    bare = clip.raw_config
+    assert len(bare) == 34
+    for config in (bare, b"\x80\0\0\x22" + bare, b"fLaC\x80\0\0\x22" + bare):
+        fmt = describe(Codec.FLAC, config)
+        assert (fmt.codec_string, fmt.sample_rate, fmt.channels) == ("fLaC", rate, channels)
+        assert fmt.samples_per_frame == int.from_bytes(bare[:2], "big") > 1000
+        assert describe(Codec.FLAC, fmt.config) == fmt
+    # The checksum and length that an encoder tells at its end make no other format.
+    ended = bare[:4] + b"\0\0\x10\0\x20\0" + bare[10:13] + bytes((bare[13] | 3,)) + b"\7" * 20
+    assert describe(Codec.FLAC, ended) == describe(Codec.FLAC, bare)
+    assert flac.parse_streaminfo(bare).bit_depth == 16
+
+
+@pytest.mark.parametrize("kind", ["ac3", "eac3"])
+@pytest.mark.parametrize(
+    ("rate", "layout", "channels"),
+    [
+        (48_000, "stereo", 2),
+        (44_100, "mono", 1),
+        (32_000, "5.1", 6),
+        (48_000, "3.0", 3),
+        (48_000, "4.0", 4),
+        (48_000, "quad", 4),
+        (48_000, "5.0", 5),
+    ],
+)
+def test_ac3_headers(kind: str, rate: int, layout: str, channels: int) -> None:
+    clip = clips.audio(kind, rate=rate, layout=layout, seconds=0.2)
+    assert clip.fmt.codec_string == {"ac3": "ac-3", "eac3": "ec-3"}[kind]
+    assert (clip.fmt.sample_rate, clip.fmt.channels) == (rate, channels)
+    assert clip.fmt.config == b""
+    headers = {ac3.parse_header(raw) for raw in clip.raw}
+    assert [h.samples_per_frame for h in headers] == [1536]
+    assert not any(ac3.adds_channels(raw) for raw in clip.raw)
+
+
+def test_eac3_of_known_bits() -> None:
+    # strmtyp 1, substream 0, frmsiz 99; fscod 3 fscod2 1 (22.05 kHz), acmod 7, lfe, bsid 16.
+    frame = int("00001011 01110111 01000000 01100011 11011111 10000000".replace(" ", ""), 2)
+    unit = frame.to_bytes(6, "big") + b"\0\0"
+    header = ac3.parse_header(unit)
+    assert (header.sample_rate, header.channels, header.samples_per_frame) == (22_050, 6, 1536)
+    assert ac3.adds_channels(unit)

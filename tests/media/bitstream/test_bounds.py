@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from media.bitstream import (
     BitstreamError,
     aac,
+    ac3,
     av1,
     colour_of,
     describe,
+    flac,
     h264,
     hevc,
     mp3,
@@ -57,6 +59,9 @@ PARSERS: list[Callable[[bytes], object]] = [
     vp9.is_key,
     vp9.build_vpcc,
     aac.is_adts,
+    flac.parse_streaminfo,
+    ac3.parse_header,
+    ac3.adds_channels,
     opus.packet_samples,
     mp3.parse_header,
 ]
@@ -71,8 +76,8 @@ def seeds() -> list[bytes]:
     found += h264.parse_avcc(clips.video("h264", frames=2).fmt.config).sps
     found += hevc.parse_hvcc(clips.video("hevc", frames=2).fmt.config).sps
     found.append(av1.sequence_header(clips.video("av1", frames=2).raw[0]) or b"")
-    found += [clips.audio(kind).fmt.config for kind in ("aac", "opus")]
-    found += [clips.audio(kind).raw[0] for kind in ("aac", "opus", "mp3")]
+    found += [clips.audio(kind).fmt.config for kind in ("aac", "opus", "flac")]
+    found += [clips.audio(kind).raw[0] for kind in ("aac", "opus", "mp3", "ac3", "eac3")]
     return found
 
 
@@ -233,6 +238,49 @@ def test_refusals_are_exact(sps: bytes, sentence: str) -> None:
         (Codec.AV1, b"\x81\x08\x0c\x00", "The av1C record holds no sequence header."),
         (Codec.OPUS, b"Vorbis", "The Opus configuration does not begin with OpusHead."),
         (Codec.MP3, b"ID3\x04", "The MP3 frame does not begin with its sync word."),
+        (Codec.FLAC, b"fLaC", "The FLAC STREAMINFO ends before its last field."),
+        (
+            Codec.FLAC,
+            b"fLaC\x84\0\0\x22" + bytes(34),
+            "The FLAC configuration does not begin with STREAMINFO.",
+        ),
+        (
+            Codec.FLAC,
+            b"\x10\x00\x00\x10" + bytes(30),
+            "The FLAC STREAMINFO says blocks of 4096 to 16 samples.",
+        ),
+        (Codec.AC3, b"\x0b\x77", "The AC-3 frame ends before its header does."),
+        (Codec.AC3, bytes(8), "The AC-3 frame does not begin with its sync word."),
+        (
+            Codec.AC3,
+            b"\x77\x0b" + bytes(6),
+            "The AC-3 frame has its bytes swapped in pairs; send it big-endian.",
+        ),
+        (
+            Codec.AC3,
+            b"\x0b\x77\0\0\xc0\x40\0\0",
+            "The AC-3 header says a sample rate that does not exist.",
+        ),
+        (
+            Codec.AC3,
+            b"\x0b\x77\0\0\x26\x40\0\0",
+            "The AC-3 header says a frame size that does not exist.",
+        ),
+        (
+            Codec.EAC3,
+            b"\x0b\x77\0\0\0\x88\0\0",
+            "The AC-3 frame has bit stream id 17; 0 to 16 are known.",
+        ),
+        (
+            Codec.EAC3,
+            b"\x0b\x77\xc0\0\0\x80\0\0",
+            "The E-AC-3 header says a stream type that is reserved.",
+        ),
+        (
+            Codec.EAC3,
+            b"\x0b\x77\0\0\0\x40\0\0",
+            "The audio was announced as E-AC-3 but is AC-3.",
+        ),
         (
             Codec.AAC,
             bytes(70_000),

@@ -15,6 +15,7 @@ import numpy as np
 from av.codec.context import Flags
 
 from media.bitstream import av1, describe, h264, hevc, vp9
+from media.bitstream.formats import IN_BAND
 from media.model import Codec, Packet, TrackFormat
 from tests.support.scheduling import leave_real_time
 
@@ -158,6 +159,15 @@ def _payload(codec: Codec, data: bytes) -> bytes:
     return data
 
 
+_SOUND_ENCODERS = {
+    Codec.OPUS: "libopus",
+    Codec.MP3: "libmp3lame",
+    Codec.FLAC: "flac",
+    Codec.AC3: "ac3",
+    Codec.EAC3: "eac3",
+}
+
+
 def audio_clip(
     codec: Codec,
     *,
@@ -167,9 +177,9 @@ def audio_clip(
     start: int = 90_000,
 ) -> Clip:
     """A 440 Hz tone that is silent in every second quarter of a second."""
-    context = av.CodecContext.create("libopus" if codec is Codec.OPUS else "libmp3lame", "w")
+    context = av.CodecContext.create(_SOUND_ENCODERS[codec], "w")
     context.sample_rate, context.layout = rate, layout
-    context.format = "flt" if codec is Codec.OPUS else "fltp"
+    context.format = {Codec.OPUS: "flt", Codec.FLAC: "s16"}.get(codec, "fltp")
     context.bit_rate = 128_000
     context.time_base = Fraction(1, rate)
     context.open()
@@ -182,7 +192,7 @@ def audio_clip(
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), "fltp", layout)
     frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
     packets = [*context.encode(frame), *context.encode(None)]
-    config = (context.extradata or b"") if codec is Codec.OPUS else bytes(packets[0])
+    config = bytes(packets[0]) if codec in IN_BAND else context.extradata or b""
     out = [
         Packet(
             track=0,

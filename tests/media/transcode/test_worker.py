@@ -229,6 +229,12 @@ async def test_format_change_keeps_encoders_of_unchanged_rungs() -> None:
         (Codec.OPUS, 48_000, "5.1", 2),
         (Codec.MP3, 44_100, "stereo", 2),
         (Codec.MP3, 32_000, "mono", 1),
+        (Codec.FLAC, 48_000, "stereo", 2),
+        (Codec.FLAC, 44_100, "5.1", 2),
+        (Codec.AC3, 48_000, "5.1", 2),
+        (Codec.AC3, 44_100, "mono", 1),
+        (Codec.EAC3, 48_000, "stereo", 2),
+        (Codec.EAC3, 48_000, "5.1", 2),
     ],
 )
 async def test_sound_becomes_aac_in_time(
