@@ -6,10 +6,20 @@ This module is the reference: `vitrina serve` accepts exactly these keys, from a
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 
 class Section(BaseModel):
@@ -62,6 +72,13 @@ class RtmpSettings(Section):
     """Encoders at once."""
     max_connections_per_address: int = Field(64, ge=1)
     """Encoders at once from one address."""
+    allow: tuple[str, ...] = EVERYWHERE
+    """Addresses and networks (CIDR) that may connect; others are cut before a byte is read."""
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_networks(value)
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> RtmpSettings:
@@ -157,6 +174,23 @@ class SlateSettings(Section):
         return next(iter(self.text.values()), "")
 
 
+class StreamLimits(Section):
+    """What one stream's encoder may cost; what is unset is as in `limits`."""
+
+    max_width: int | None = Field(None, ge=16)
+    """Widest picture."""
+    max_height: int | None = Field(None, ge=16)
+    """Tallest picture."""
+    max_pixels: int | None = Field(None, ge=256)
+    """Largest picture, width times height."""
+    max_frame_rate: int | None = Field(None, ge=1)
+    """Pictures a second."""
+    max_bitrate_kbps: int | None = Field(None, ge=16)
+    """Thousands of bits a second, all tracks together."""
+    max_tracks: int | None = Field(None, ge=1)
+    """Tracks of pictures and sound."""
+
+
 class StreamSettings(Section):
     """A stream that exists by configuration; more come by API or `vitrina streams add`."""
 
@@ -170,6 +204,25 @@ class StreamSettings(Section):
     """Language of the show (BCP 47), for the text of its slate."""
     slate_image: Path | None = None
     """As `slate.image`, for this stream only."""
+    user: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """Name for a login instead of a key (`rtmp.login_apps`)."""
+    password: SecretStr | None = None
+    """Password of that login."""
+    allow: tuple[str, ...] = EVERYWHERE
+    """Addresses and networks (CIDR) that may publish this stream."""
+    limits: StreamLimits | None = None
+    """Bounds below those of `limits`."""
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_networks(value)
+
+    @model_validator(mode="after")
+    def _user_with_password(self) -> StreamSettings:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password are given together or not at all")
+        return self
 
 
 class StreamsSettings(Section):
@@ -191,6 +244,13 @@ class StreamsSettings(Section):
                 other = owners.setdefault(secret.get_secret_value(), here)
                 if other != here:
                     raise ValueError(f"{here} is the same as {other}: each needs a key of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _users_differ(self) -> StreamsSettings:
+        users = [stream.user for stream in self.list if stream.user is not None]
+        if len(users) != len(set(users)):
+            raise ValueError("two streams have the same user: give each its own")
         return self
 
 
@@ -255,10 +315,20 @@ class LimitsSettings(Section):
     """Largest picture an encoder may send, width times height."""
     max_frame_rate: int = Field(120, ge=10)
     """Pictures a second an encoder may send."""
+    max_bitrate_kbps: int = Field(50000, ge=100)
+    """Thousands of bits a second an encoder may send, all its tracks together."""
+    max_tracks: int = Field(12, ge=1, le=64)
+    """Tracks of pictures and sound an encoder may send."""
+    excess_s: float = Field(5.0, ge=1, le=60)
+    """Seconds' worth of bit rate and frame rate that may come in advance: a link that recovers."""
+    on_excess: Literal["close", "finding"] = "close"
+    """Beyond that: close the connection, or only report a finding."""
     max_streams: int = Field(64, ge=1)
     """Streams that may exist."""
     max_http_connections: int = Field(10000, ge=10)
     """HTTP connections at once."""
+    max_http_connections_per_address: int = Field(2000, ge=4)
+    """HTTP connections at once from one address; behind a proxy all viewers share one."""
     max_body_bytes: int = Field(256 * 1024, ge=1024)
     """Longest body of an API request."""
     max_waiters: int = Field(20000, ge=10)
@@ -284,3 +354,26 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     limits: LimitsSettings = LimitsSettings()
+
+    @model_validator(mode="after")
+    def _streams_within_limits(self) -> Settings:
+        for stream in self.streams.list:
+            own = stream.limits.model_dump(exclude_none=True) if stream.limits else {}
+            for name, value in own.items():
+                if value > getattr(self.limits, name):
+                    raise ValueError(
+                        f"streams.list: {stream.name} has {name} above limits.{name}, which holds "
+                        "for all streams"
+                    )
+        return self
+
+
+def _checked_networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            raise ValueError(
+                f"{value!r} is neither an address nor a network such as 192.0.2.0/24"
+            ) from None
+    return values

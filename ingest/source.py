@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
+from media.limits import Limits
 from media.model import Kind, Packet, Role, TrackFormat
 
 MAX_LEAD_S = 2.0
@@ -17,8 +19,23 @@ RESUME_LEAD_S = 1.9
 """A tenth of a second at a time: transcoders drop pictures that come in larger bursts."""
 
 
+class Refusal(StrEnum):
+    """Why a publisher is not let in; the fixed words of the metrics."""
+
+    KEY = "key"
+    """No stream has this key, or no user this password."""
+    ADDRESS = "address"
+    """The stream is not published from there."""
+    HOOK = "hook"
+    """The authorisation hook said no, or nothing usable."""
+
+
 class KeyRefused(Exception):
-    """The stream key is unknown, disabled or not allowed from here."""
+    """The publisher is not let in; the text is a sentence for it."""
+
+    def __init__(self, text: str, *, reason: Refusal = Refusal.KEY) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +58,8 @@ class Grant:
     stream: str
     """Name of the stream, safe to log (never the key)."""
     role: Role = Role.PRIMARY
+    limits: Limits | None = None
+    """Bounds of this publisher; None: those of the server."""
 
 
 class Publication(Protocol):
@@ -67,7 +86,10 @@ class Publication(Protocol):
         """The encoder ended this track (E-RTMP SequenceEnd)."""
 
     def push(self, packet: Packet) -> None:
-        """Hand over one access unit in source time; never blocks."""
+        """Hand over one access unit in source time; never blocks.
+
+        Raises `media.limits.LimitExceeded`: the ingest closes the connection with that text.
+        """
 
     def close(self, reason: str) -> None:
         """The encoder left. Idempotent. `reason`: `bye`, `timeout`, `error`, `revoked`."""

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from media.clock import ShowClock
-from media.limits import check_format
+from media.excess import ExcessWatch
+from media.findings import Severity
+from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 from media.show import Show
 
@@ -73,8 +75,14 @@ class Host(Protocol):
 class Publication:
     """One publisher's hold on a stream (`ingest.source.Publication`)."""
 
-    def __init__(self, stream: Stream, *, protocol: str, on_revoked: Callable[[str], None]) -> None:
+    def __init__(
+        self, stream: Stream, *, protocol: str, on_revoked: Callable[[str], None], limits: Limits
+    ) -> None:
         self._stream = stream
+        self._limits = limits
+        self._watch = ExcessWatch(limits)
+        self._excess = False
+        self._tracks: set[tuple[Kind, int]] = set()
         self._on_revoked = on_revoked
         self.protocol = protocol
         self.closed = False
@@ -93,7 +101,9 @@ class Publication:
 
     def set_format(self, track: int, track_format: TrackFormat) -> None:
         """Announce or change a track; raises `media.model.FormatRefused`."""
-        check_format(track_format, self._stream.host.settings.limits)
+        check_format(track_format, self._limits)
+        self._tracks.add((track_format.kind, track))
+        check_tracks(len(self._tracks), self._limits)
         if track == 0 and not self.closed:
             self._stream.require_show().set_format(track_format)
 
@@ -103,21 +113,47 @@ class Publication:
             self._stream.require_show().drop_track(kind)
 
     def push(self, packet: Packet) -> None:
-        """Take one access unit in source time."""
+        """Take one access unit in source time; raises `media.limits.LimitExceeded`."""
+        excess = self._watch.add(packet)
+        if excess is not None or self._excess:
+            self._note(excess)
         if packet.track == 0 and not self.closed:
             self.packets += 1
             self._stream.require_show().push(packet)
 
+    def _note(self, excess: str | None) -> None:
+        """Close the connection of an encoder that sends too much, or keep its finding current."""
+        if self.closed:
+            return
+        findings = self._stream.require_show().findings
+        if excess is None:
+            if self._watch.calm:
+                self._excess = False
+                findings.clear("excess")
+            return
+        if self._limits.on_excess == "close":
+            raise LimitExceeded(excess)
+        if not self._excess:
+            self._excess = True
+            log.warning("finding", stream=self.stream, code="excess", text=excess)
+            now_ms = self._stream.host.utc_ms()
+            findings.report("excess", Severity.WARNING, excess, now_ms=now_ms)
+
     def close(self, reason: str) -> None:
         """Let go of the stream. Idempotent."""
         if not self.closed:
-            self.closed = True
+            self._end()
             self._stream.left(self, reason)
 
     def revoke(self, text: str) -> None:
         """Take the stream away; `text` tells the producer why."""
-        self.closed = True
+        self._end()
         self._on_revoked(text)
+
+    def _end(self) -> None:
+        self.closed = True
+        if self._excess:
+            self._stream.require_show().findings.clear("excess")
 
 
 class Stream:
@@ -163,9 +199,17 @@ class Stream:
     # ── publishers ───────────────────────────────────────────────────────────────────────────
 
     def publish(
-        self, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
+        self,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        on_revoked: Callable[[str], None],
+        limits: Limits | None = None,
     ) -> Publication:
-        """Start a publisher's run; one in progress is taken over at once."""
+        """Start a publisher's run; one in progress is taken over at once.
+
+        `limits` bound what it may send; None: the server's.
+        """
         if self._publication is not None:
             log.info("publisher taken over", stream=self.name, protocol=protocol)
             previous, self._publication = self._publication, None
@@ -174,7 +218,12 @@ class Stream:
             self._new_show()
         self.require_show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks)
         self._left_ns = None
-        self._publication = Publication(self, protocol=protocol, on_revoked=on_revoked)
+        self._publication = Publication(
+            self,
+            protocol=protocol,
+            on_revoked=on_revoked,
+            limits=limits or narrow(self.host.settings.limits),
+        )
         log.info("publisher connected", stream=self.name, protocol=protocol)
         return self._publication
 

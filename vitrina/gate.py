@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ingest.addresses import EVERYWHERE_RULE, AddressRule
 from ingest.auth import ConfiguredKeys, authorize
+from ingest.source import KeyRefused, Refusal
+from media.limits import narrow
 from storage.streams import KeyOwner, StreamExists, StreamRefused
 
 if TYPE_CHECKING:
@@ -25,10 +29,20 @@ class Gate:
         self._store = store
         self._registry = registry
         self._configured = ConfiguredKeys(_configured_keys(settings))
+        self._limits = settings.limits
+        self._own_limits = {s.name: s.limits for s in settings.streams.list}
+        self._allow = {s.name: AddressRule(s.allow) for s in settings.streams.list}
 
     async def authorize(self, approach: Approach) -> Grant:
         """Find the stream of the key; raises `ingest.source.KeyRefused`."""
-        return await authorize(approach.key, self._configured, self._store)
+        grant = await authorize(approach.key, self._configured, self._store)
+        if not self._allow.get(grant.stream, EVERYWHERE_RULE).allows(approach.address):
+            raise KeyRefused(
+                "This stream is not published from your address: ask its owner to add it to the "
+                "stream's allow-list.",
+                reason=Refusal.ADDRESS,
+            )
+        return replace(grant, limits=narrow(self._limits, self._own_limits.get(grant.stream)))
 
     def open(
         self,
@@ -40,7 +54,10 @@ class Gate:
     ) -> Publication:
         """Start a publisher's run on a stream."""
         return self._registry.add(grant.stream).publish(
-            protocol=protocol, wrap_ticks=wrap_ticks, on_revoked=on_revoked
+            protocol=protocol,
+            wrap_ticks=wrap_ticks,
+            on_revoked=on_revoked,
+            limits=grant.limits,
         )
 
 

@@ -35,6 +35,7 @@ from ingest.source import (
     Publication,
     PublishGate,
 )
+from media.limits import LimitExceeded
 from media.model import FormatRefused, Packet
 
 WRAP_TICKS = 2**32 * TICKS_PER_MS
@@ -148,6 +149,8 @@ class Connection(asyncio.Protocol):
                     return False
         except RtmpError as error:
             self._cut(error.fault, str(error))
+        except LimitExceeded as error:
+            self._cut(Fault.EXCESS, str(error))
         except Exception:
             self._broken()
         return not self._closing_ns
@@ -288,9 +291,11 @@ class Connection(asyncio.Protocol):
             if not self._closing_ns and not self._lost():
                 self._open(grant)
         except KeyRefused as error:
-            self._refuse(str(error))
+            self._refuse(Fault(error.reason.value), str(error))
         except RtmpError as error:
             self._cut(error.fault, str(error))
+        except LimitExceeded as error:
+            self._cut(Fault.EXCESS, str(error))
         except TimeoutError:
             self._cut(Fault.TIMEOUT, "The stream key could not be checked in time: try again.")
         except Exception:
@@ -355,12 +360,12 @@ class Connection(asyncio.Protocol):
         self._session.fail(text)
         self._close()
 
-    def _refuse(self, text: str) -> None:
+    def _refuse(self, fault: Fault, text: str) -> None:
         if self._closing_ns or self._lost():
             return
         self._reason = "rejected"
-        self._meter.rejected(self._protocol, Fault.KEY)
-        self._warn(Fault.KEY, text)
+        self._meter.rejected(self._protocol, fault)
+        self._warn(fault, text)
         self._session.refuse_publish(text)
         self._close()
 

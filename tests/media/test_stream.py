@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from config.settings import Settings, StreamsSettings
+from config.settings import Settings, StreamLimits, StreamsSettings
 from media.bitstream import describe
 from media.clock import ShowClock
 from media.hls.seams import NoMetadata
 from media.ladder import Encoders
+from media.limits import LimitExceeded, narrow
 from media.meter import NoMeter
 from media.model import Codec, FormatRefused, Packet, TrackFormat
 from media.registry import Registry
@@ -239,6 +240,56 @@ def test_a_listener_that_fails_is_dropped_and_the_show_goes_on(stream: Stream, h
     assert stream.state is State.LIVE
     assert len(broken.heard) == 2
     assert len(ear.heard) > 50
+
+
+def test_an_encoder_beyond_its_bitrate_is_closed_or_reported(stream: Stream, host: Host):
+    def flood(on_excess: str) -> Publication:
+        host.settings = Settings.model_validate({"limits": {"on_excess": on_excess}})
+        publication = stream.publish(
+            protocol="rtmp",
+            wrap_ticks=2**32 * 90,
+            on_revoked=lambda _text: None,
+            limits=narrow(host.settings.limits, StreamLimits(max_bitrate_kbps=16)),
+        )
+        publication.set_format(0, AAC)
+        for number in range(20):
+            host.time_ns += 20_000_000
+            packet = Packet(
+                track=0,
+                codec=Codec.AAC,
+                dts=number * 1800,
+                pts=number * 1800,
+                key=True,
+                payload=bytes(1000),
+                arrived_ns=host.time_ns,
+            )
+            publication.push(packet)
+        return publication
+
+    with pytest.raises(LimitExceeded, match=r"at most 0\.016 Mbit/s: lower the bitrate"):
+        flood("close")
+    publication = flood("finding")
+    assert stream.show is not None
+    (finding,) = stream.show.findings.open()
+    assert finding.code == "excess"
+    host.time_ns += 10_000_000_000
+    sound(publication, host, 0.02)
+    assert stream.show.findings.open() == []
+    flood("finding").close("bye")
+    assert stream.show.findings.open() == []
+
+
+def test_tracks_are_counted_by_kind_and_number(stream: Stream):
+    publication = stream.publish(
+        protocol="rtmp",
+        wrap_ticks=2**32 * 90,
+        on_revoked=lambda _text: None,
+        limits=narrow(stream.host.settings.limits, StreamLimits(max_tracks=2)),
+    )
+    for track in (0, 1, 0, 1):
+        publication.set_format(track, AAC)
+    with pytest.raises(FormatRefused, match="more than 2 tracks"):
+        publication.set_format(2, AAC)
 
 
 def test_removed_stream_lets_its_publisher_go(host: Host):

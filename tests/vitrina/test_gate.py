@@ -1,4 +1,4 @@
-"""Following the database while streams come and go."""
+"""Who is let in; following the database while streams come and go."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from config.settings import Settings
+from ingest.source import Approach, KeyRefused, Refusal
 from storage.streams import StreamRecord
-from vitrina.gate import Admin
+from vitrina.gate import Admin, Gate
 
 pytestmark = pytest.mark.unit
 
@@ -99,3 +100,39 @@ async def test_a_stream_removed_during_the_query_does_not_come_back(parts):
     store.during_list = unmake
     await admin.refresh()
     assert names.names == set()
+
+
+def gate(**stream):
+    """A gate with one configured stream `a` of key `k`."""
+    tree = {"streams": {"list": [{"name": "a", "key": "k", **stream}]}}
+    return Gate(settings=Settings.model_validate(tree), store=NoKeys(), registry=Names())
+
+
+class NoKeys:
+    async def find(self, key_digest):
+        return None
+
+
+def approach(key="k", address="192.0.2.1"):
+    return Approach(protocol="rtmp", address=address, key=key)
+
+
+async def test_a_stream_is_published_from_its_allow_list_only():
+    door = gate(allow=["192.0.2.0/24"])
+    assert (await door.authorize(approach())).stream == "a"
+    assert (await door.authorize(approach(address="::ffff:192.0.2.8"))).stream == "a"
+    with pytest.raises(KeyRefused, match="allow-list") as refused:
+        await door.authorize(approach(address="198.51.100.1"))
+    assert refused.value.reason is Refusal.ADDRESS
+
+
+async def test_a_wrong_key_says_nothing_about_addresses():
+    with pytest.raises(KeyRefused, match="unknown or disabled") as refused:
+        await gate(allow=["192.0.2.0/24"]).authorize(approach(key="x", address="198.51.100.1"))
+    assert refused.value.reason is Refusal.KEY
+
+
+async def test_a_streams_own_limits_come_with_the_grant():
+    grant = await gate(limits={"max_bitrate_kbps": 500}).authorize(approach())
+    assert grant.limits.max_bitrate_kbps == 500
+    assert grant.limits.max_width == Settings().limits.max_width
