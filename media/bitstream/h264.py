@@ -75,17 +75,21 @@ def build_avcc(sps: Sequence[bytes], pps: Sequence[bytes]) -> bytes:
     picture = parse_sps(first)
     parts = [bytes((1, first[1], first[2], first[3], 0xFF, 0xE0 | len(sps)))]
     for unit in sps:
-        parts += (len(unit).to_bytes(2, "big"), unit)
+        parts += _sized(unit, "SPS")
     parts.append(bytes((len(pps),)))
     for unit in pps:
-        if len(unit) > nal.MAX_PARAMETER_SET:
-            raise BitstreamError(f"The H.264 PPS has {len(unit)} bytes; at most 8192 are accepted.")
-        parts += (len(unit).to_bytes(2, "big"), unit)
+        parts += _sized(unit, "PPS")
     if first[1] in _AVCC_EXTENDED:
         chroma = CHROMA_NAMES.index(picture.chroma)
         luma_depth, chroma_depth = picture.bit_depth - 8, picture.bit_depth_chroma - 8
         parts.append(bytes((0xFC | chroma, 0xF8 | luma_depth, 0xF8 | chroma_depth, 0)))
     return b"".join(parts)
+
+
+def _sized(unit: bytes, what: str) -> tuple[bytes, bytes]:
+    if len(unit) > nal.MAX_PARAMETER_SET:
+        raise BitstreamError(f"The H.264 {what} has {len(unit)} bytes; at most 8192 are accepted.")
+    return len(unit).to_bytes(2, "big"), unit
 
 
 def annexb_to_avcc(extradata: bytes) -> bytes:

@@ -333,6 +333,12 @@ def test_reframing_refuses_what_is_not_framed() -> None:
         av1.is_key_temporal_unit(b"\x32\x05\x00")
 
 
+def test_a_second_parameter_set_is_bounded_like_the_first() -> None:
+    sps = baseline_sps(10, 10)
+    with pytest.raises(BitstreamError, match=r"^The H\.264 SPS has 70001 bytes; at most 8192 are"):
+        h264.build_avcc([sps, b"\x67" + bytes(70_000)], [b"\x68\xce\x38\x80"])
+
+
 def test_short_nal_lengths() -> None:
     assert h264.is_idr(b"\x00\x02\x09\xf0\x00\x03\x65\x88\x84", length_size=2)
     assert not h264.is_idr(b"\x02\x09\xf0\x03\x41\x88\x84", length_size=1)
