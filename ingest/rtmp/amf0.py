@@ -72,7 +72,8 @@ def decode(data: bytes) -> list[AmfValue]:
 
     Numbers become float, objects, ECMA arrays and typed objects dict, strict arrays list.
     Bytes that are no UTF-8 become U+FFFD. Raises `AmfError` on truncation, unknown markers,
-    more than `MAX_DEPTH` levels or `MAX_VALUES` values.
+    more than `MAX_DEPTH` levels or `MAX_VALUES` values; a reference counts as all that it
+    repeats, so that walking a message or writing it out is bounded, too.
     """
     reader = _Reader(data)
     values: list[AmfValue] = []
@@ -88,13 +89,12 @@ class _Reader:
         self.data = data
         self.pos = 0
         self._values = 0
-        self._complex: list[AmfValue] = []
+        self._complex: list[tuple[AmfValue, int]] = []
+        """Each whole object or array, and how many values it counts as."""
 
     def value(self, depth: int) -> AmfValue:
         """Decode one value."""
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise AmfError(f"An AMF message holds more than {MAX_VALUES} values.")
+        self._count(1)
         if depth > MAX_DEPTH:
             raise AmfError(f"An AMF value is nested deeper than {MAX_DEPTH}.")
         marker = self._take(1)[0]
@@ -130,6 +130,11 @@ class _Reader:
                 return self._amf3_scalar()
         raise AmfError(f"0x{marker:02x} is no AMF0 marker.")
 
+    def _count(self, values: int) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            raise AmfError(f"An AMF message holds more than {MAX_VALUES} values.")
+
     def _take(self, size: int) -> bytes:
         end = self.pos + size
         if end > len(self.data):
@@ -147,26 +152,26 @@ class _Reader:
         return self._take(size).decode("utf-8", "replace")
 
     def _object(self, target: dict[str, AmfValue], depth: int) -> dict[str, AmfValue]:
-        index = self._remember()
+        index, began = self._remember(), self._values
         while True:
             if self.pos == len(self.data) and isinstance(target, EcmaArray):
                 # Some encoders end onMetaData with the message instead of an end marker.
-                self._complex[index] = target
+                self._complex[index] = target, self._values - began
                 return target
             name = self._string(2)
             if not name and self.data[self.pos : self.pos + 1] == b"\x09":
                 self.pos += 1
-                self._complex[index] = target
+                self._complex[index] = target, self._values - began
                 return target
             target[name] = self.value(depth + 1)
 
     def _strict_array(self, depth: int) -> list[AmfValue]:
-        index = self._remember()
+        index, began = self._remember(), self._values
         count = int.from_bytes(self._take(4), "big")
         if count > MAX_VALUES:
             raise AmfError(f"An AMF array of {count} values is longer than {MAX_VALUES}.")
         values = [self.value(depth + 1) for _ in range(count)]
-        self._complex[index] = values
+        self._complex[index] = values, self._values - began
         return values
 
     def _remember(self) -> int:
@@ -174,14 +179,16 @@ class _Reader:
 
         So a value can never contain itself, and walking one always ends.
         """
-        self._complex.append(None)
+        self._complex.append((None, 0))
         return len(self._complex) - 1
 
     def _reference(self) -> AmfValue:
         index = int.from_bytes(self._take(2), "big")
         if index >= len(self._complex):
             raise AmfError(f"AMF reference {index} points at nothing.")
-        return self._complex[index]
+        value, values = self._complex[index]
+        self._count(values)
+        return value
 
     def _amf3_scalar(self) -> AmfValue:
         """Decode an AMF3 value (AMF 3 section 3.1) that needs no reference table."""

@@ -62,6 +62,15 @@ def test_a_reference_to_its_own_container_is_null() -> None:
     assert decode(b"\x03\x00\x01a\x07\x00\x00\x00\x00\x09") == [{"a": None}]
 
 
+def test_references_cannot_multiply_what_a_message_holds() -> None:
+    """Each array refers twice to the one before it: 70 bytes would stand for 2^20 values."""
+    data = b"\x0a\x00\x00\x00\x02\x05\x05"
+    for index in range(20):
+        data += b"\x0a\x00\x00\x00\x02" + (b"\x07" + index.to_bytes(2, "big")) * 2
+    with pytest.raises(AmfError, match=r"^An AMF message holds more than 4096 values\.$"):
+        decode(data)
+
+
 def test_commands_match_a_writer_by_the_book() -> None:
     values = ("connect", 1, {"app": "live", "n": {"deep": True}}, None)
     assert encode(*values) == amf(*values)
