@@ -30,6 +30,7 @@ _CONNECT, _RELEASE, _FC_PUBLISH, _CREATE, _PUBLISH_CALL, _UNPUBLISH, _DELETE = r
 _LEGACY_AVC, _LEGACY_AAC, _LEGACY_MP3 = 7, 0xAF, 0x2F
 _EX_VIDEO, _EX_AUDIO = 0x80, 0x90
 _KEY, _INTER = 1, 2
+_MAX_WORDS = 300
 _FOURCC = {codec: name for name, codec in (VIDEO_FOURCC | AUDIO_FOURCC).items()}
 
 
@@ -219,7 +220,7 @@ class RtmpPublishClient:
 
     def _answer(self, command: Command) -> ClientEvent | None:
         info = command.args[0] if command.args and isinstance(command.args[0], dict) else {}
-        code, text = str(info.get("code", "")), str(info.get("description", ""))
+        code, text = _words(info.get("code")), _words(info.get("description"))
         match command.name:
             case "_result" if command.transaction == _CONNECT:
                 self._command(_COMMANDS, 0, "releaseStream", _RELEASE, None, self._key)
@@ -259,6 +260,13 @@ class RtmpPublishClient:
         self, csid: int, message_type: MessageType, stream: int, time_ms: int, payload: bytes
     ) -> None:
         self._out.append(self._writer.write(csid, message_type, stream, time_ms, payload))
+
+
+def _words(value: AmfValue) -> str:
+    """Return what a server says in a form that a log or a page can hold."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in value[:_MAX_WORDS])
 
 
 def _enhanced_video(frame_type: int, packet_type: PacketType, codec: Codec) -> bytes:
