@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-# Not beside other tests: Playwright drivers started by two test workers at once spun for minutes.
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.component
 
 CHROMIUM = shutil.which("chromium")
 
