@@ -43,7 +43,11 @@ async def read_bytes(request: web.Request, *, limit: int) -> bytes:
 
 async def read_json(request: web.Request, *, limit: int) -> object:
     """Return the body as JSON (RFC 8259); raises `Problem` 400 with the place of the fault."""
-    body = await read_bytes(request, limit=limit)
+    return parse_json(await read_bytes(request, limit=limit))
+
+
+def parse_json(body: bytes) -> object:
+    """Return JSON in UTF-8 (RFC 8259); raises `Problem` 400 with the place of the fault."""
     try:
         value: object = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
         # A lone surrogate is an escape without a character: nothing could be stored or sent.
