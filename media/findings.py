@@ -42,6 +42,7 @@ class Code(StrEnum):
     KEYFRAME_INTERVAL = "keyframe_interval"
     KEYFRAME_IRREGULAR = "keyframe_irregular"
     NO_KEYFRAME = "no_keyframe"
+    SOURCE_REENCODED = "source_reencoded"
     B_FRAMES = "b_frames"
     BITRATE_UNSTEADY = "bitrate_unsteady"
     UPLINK_SLOW = "uplink_slow"

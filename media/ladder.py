@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from config.settings import LadderSettings
     from media.slate import SlateLoop
+    from media.transcode.pressure import Strain
     from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,10 @@ class Encoders(Protocol):
 
     speeds: dict[str, float]
     """By rung: seconds of media that its encoder makes in a second of work."""
+
+    @property
+    def strain(self) -> Strain:
+        """What the worker gave up since the start of the show."""
 
     async def run(self) -> None:
         """Supervise the worker until `stop`."""
@@ -64,6 +69,8 @@ class Ladder:
         """Rung that feeds `source` too, because the encoder's own pictures cannot be used."""
         self._formats: dict[str, TrackFormat] = {}
         self._ended = False
+        self.restarts = 0
+        """Workers lost since the start of the show."""
         self.on_slate: Callable[[int, SlateLoop | str], None] = self._no_slate
         """Takes the serial of an order with its loop, or the sentence that says why not."""
 
@@ -101,6 +108,11 @@ class Ladder:
         if newest_boundary is not None:
             self.encoders.boundary(newest_boundary)
         return rungs | ({AUDIO} if plan.audio is not None else set())
+
+    @property
+    def rungs(self) -> bool:
+        """Whether pictures are re-encoded beside the source."""
+        return self._plan is not None and bool(self._plan.rungs)
 
     def push(self, packet: Packet) -> None:
         """Hand a source packet to the worker where the plan wants its kind."""
@@ -140,6 +152,7 @@ class Ladder:
     def worker_lost(self, reason: str) -> None:
         """Note that the rungs pause; each starts again with an IDR on a later boundary."""
         log.warning("transcode worker lost", stream=self._stream, reason=reason)
+        self.restarts += 1
         self._formats.clear()
         if self._plan is not None:
             for rung in self._plan.rungs:

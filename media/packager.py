@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
-from media import sentences
-from media.findings import Code, Findings, Severity
 from media.grid import GridRule, SegmentGrid
 from media.hls import rules
 from media.hls.segmenter import TOLERANCE
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.run import Run
     from media.tap import PacketTap
-
-log = structlog.get_logger(__name__)
 
 VIDEO_WAIT = TICKS_PER_SECOND // 2
 """Sound waits this long for pictures to be announced before it starts the show alone."""
@@ -51,25 +45,20 @@ class Packager:
         hls: HlsSettings,
         settings: LadderSettings,
         meter: MediaMeter,
-        findings: Findings,
-        now_ms: Callable[[], int],
         on_started: Callable[[], None],
         tap: PacketTap,
     ) -> None:
-        """`now_ms`: UTC of the show clock; `on_started`: called when a run's media flows."""
+        """`on_started`: called when a run's media flows."""
         self.stream = stream
         self.grid = grid
         self.lineup = lineup
         self.ladder = ladder
-        self.findings = findings
         self.segment = hls.segment_ms * TICKS_PER_SECOND // 1000
         """Wanted length of a segment, in ticks."""
         self.formats: dict[Kind, TrackFormat] = {}
         """What the encoder sends now."""
-        self._hls = hls
         self._settings = settings
         self._meter = meter
-        self._now_ms = now_ms
         self._on_started = on_started
         self._tap = tap
         self._rule = GridRule(segment=self.segment, longest=safe_segment(hls.segment_ms))
@@ -83,6 +72,11 @@ class Packager:
         self._decoded: dict[Kind, TrackFormat] = {}
         """What decoders were last set up for."""
         self._cuts_without_key = 0
+
+    @property
+    def passthrough(self) -> bool:
+        """Whether the encoder's own pictures are the source rung."""
+        return self._passthrough
 
     def begin(self) -> None:
         """Forget what was measured of the run before: the next packets are another encoder's."""
@@ -148,7 +142,6 @@ class Packager:
             self.lineup.waits(SOURCE) or self._rule.key_starts_segment(packet.pts, last.start)
         ):
             self._cuts_without_key = 0
-            self.findings.clear(Code.NO_KEYFRAME)
             self._add_boundary(packet.pts)
         elif self._rule.must_cut(packet.pts, last.start):
             self._cut_without_key(run, packet.pts)
@@ -156,20 +149,14 @@ class Packager:
     def _cut_without_key(self, run: Run, pts: int) -> None:
         """End a segment that got too long: its successor cannot be decoded on its own."""
         self._cuts_without_key += 1
-        seconds = self._cuts_without_key * self._rule.longest / TICKS_PER_SECOND
         reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._settings.enabled
         self.advance_to(pts - self._limit)
         last = self.grid.last
         if reencode or last is None or self._rule.must_cut(pts, last.start):
             self._add_boundary(pts, discontinuity=reencode)
-        if not reencode:
-            self._report(Code.NO_KEYFRAME, sentences.no_keyframe(seconds))
-            return
-        self.findings.clear(Code.NO_KEYFRAME)
-        text = sentences.keyframe_interval(seconds, self._hls.segment_ms / 1000)
-        self._report(Code.KEYFRAME_INTERVAL, text)
-        self._passthrough = False
-        self._apply_formats(run)
+        if reencode:
+            self._passthrough = False
+            self._apply_formats(run)
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
@@ -262,9 +249,6 @@ class Packager:
         edge = self.lineup.edge()
         if edge is not None and edge > last.start + TOLERANCE:
             self._add_boundary(edge)
-
-    def _report(self, code: Code, text: str) -> None:
-        self.findings.report(code, Severity.WARNING, text, now_ms=self._now_ms())
 
 
 def safe_segment(segment_ms: int) -> int:

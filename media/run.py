@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.observer import Observer
 
 if TYPE_CHECKING:
     from media.meter import MediaMeter
@@ -34,6 +35,7 @@ class Run:
     """When the newest packet arrived."""
     bitrates: dict[Kind, int] = field(default_factory=dict)
     """Bits per second over the last second."""
+    observer: Observer = field(default_factory=Observer)
     _last: dict[Kind, int] = field(default_factory=dict)
     _pictures: int = 0
     _first_picture: int | None = None
@@ -53,6 +55,7 @@ class Run:
             self.first = self._since = packet.dts
         self._last[kind] = packet.dts
         self.heard = arrived
+        self.observer.note(packet, arrived)
         self._bytes[kind] = self._bytes.get(kind, 0) + len(packet.payload)
         if kind is Kind.VIDEO:
             self._pictures += 1

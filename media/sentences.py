@@ -1,9 +1,19 @@
-"""Every sentence a finding says: what is wrong, and what to change."""
+"""Every sentence a finding says: what is wrong, and what to change.
+
+Numbers are rounded so far that a sentence stands still while its measurement only trembles.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def keyframe_interval(seconds: float, segment_s: float, *, reencoded: bool = True) -> str:
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# ── key frames and pictures ──────────────────────────────────────────────────────────────────
+
+
+def keyframe_interval(seconds: float, segment_s: float, *, reencoded: bool) -> str:
     """Say that the encoder's key frames are too far apart for the source rung."""
     text = (
         f"The encoder sends a key frame only every {seconds:.1f} s: set the keyframe interval to "
@@ -11,7 +21,15 @@ def keyframe_interval(seconds: float, segment_s: float, *, reencoded: bool = Tru
     )
     if reencoded:
         return f"{text} Until then the source picture is re-encoded."
-    return f"{text} Until then viewers wait that long for the first picture."
+    return f"{text} Until then viewers who join wait that long for the source picture."
+
+
+def keyframe_irregular(shortest_s: float, longest_s: float, segment_s: float) -> str:
+    """Say that key frames come at a whim, which makes segments of unequal length."""
+    return (
+        f"Key frames come {shortest_s:.1f} to {longest_s:.1f} s apart: set a fixed keyframe "
+        f"interval of {segment_s:g} s and switch scene-cut key frames off (x264: scenecut=0)."
+    )
 
 
 def no_keyframe(seconds: float) -> str:
@@ -20,3 +38,203 @@ def no_keyframe(seconds: float) -> str:
         f"No key frame for {seconds:.0f} s: viewers who join cannot start the source rung. "
         "Set the keyframe interval of the encoder to 2 s."
     )
+
+
+SOURCE_REENCODED = (
+    "The source picture is still re-encoded because key frames were too far apart earlier: stop "
+    "and start the stream in the encoder to send it untouched again."
+)
+B_FRAMES = (
+    "The encoder uses B-frames: they add delay, and viewers by WebRTC cannot see them. Set "
+    "B-frames to 0 (OBS: Settings ▸ Output ▸ bframes=0, or Tune: zerolatency)."
+)
+
+
+def frame_rate_low(rate: float, nominal: float) -> str:
+    """Say that the encoder leaves pictures out."""
+    return (
+        f"Only {rate:.0f} of {nominal:.0f} pictures a second arrive: the encoder leaves some out. "
+        "Lower its bitrate or picture size, or close other programs on its machine."
+    )
+
+
+def resolution_odd(width: int, height: int) -> str:
+    """Say that a side is odd: 4:2:0 halves both."""
+    return (
+        f"The picture is {width}x{height}: an odd number of pixels is cut or padded by players. "
+        f"Set {width + width % 2}x{height + height % 2} in the encoder."
+    )
+
+
+def portrait(width: int, height: int) -> str:
+    """Say that the picture stands upright."""
+    return (
+        f"The picture is upright ({width}x{height}): players on computers show it between black "
+        "bars. Turn the canvas if that is not meant."
+    )
+
+
+def codec_support(name: str, *, rungs: bool) -> str:
+    """Say that not every player decodes the source."""
+    if rungs:
+        return (
+            f"{name} does not play everywhere: players that lack it take the H.264 rungs. "
+            "Nothing needs to be changed."
+        )
+    return (
+        f"{name} does not play everywhere and there are no H.264 rungs to fall back on: switch "
+        "the ladder on (ladder.enabled) or send H.264."
+    )
+
+
+VIDEO_MISSING = "The encoder sends no pictures: add a video source, or check its video encoder."
+VIDEO_STOPPED = (
+    "Pictures have stopped while sound goes on: check the camera or capture card and the encoder."
+)
+
+# ── sound ────────────────────────────────────────────────────────────────────────────────────
+
+AUDIO_MISSING = (
+    "The encoder sends no sound: add an audio track, a silent one if need be (OBS: Settings ▸ "
+    "Output ▸ Audio Track)."
+)
+AUDIO_STOPPED = "Sound has stopped while pictures go on: check the audio device and the encoder."
+AUDIO_SILENT = (
+    "The sound is silent: check that the microphone is on and not muted (OBS: Audio Mixer)."
+)
+
+
+def sample_rate(hertz: int) -> str:
+    """Say that the sound's sample rate is one that players resample badly."""
+    return (
+        f"The sound has {hertz} samples a second: set 48000 (OBS: Settings ▸ Audio ▸ Sample Rate)."
+    )
+
+
+def sound_reencoded(name: str) -> str:
+    """Say that the sound does not go out as it came in."""
+    return f"{name} sound is re-encoded to AAC: send AAC to keep it as it is."
+
+
+def av_offset(seconds: float) -> str:
+    """Say that sound and pictures are sent apart; positive: the sound is ahead."""
+    side = "ahead of" if seconds > 0 else "behind"
+    return (
+        f"Sound is sent {abs(seconds) * 1000:.0f} ms {side} the pictures: check the audio offset "
+        "of the encoder (OBS: Advanced Audio Properties ▸ Sync Offset)."
+    )
+
+
+# ── connection ───────────────────────────────────────────────────────────────────────────────
+
+
+def uplink_slow(late_s: float, carried_bps: int, advised_bps: int) -> str:
+    """Say that the encoder's connection does not carry its bit rate."""
+    return (
+        f"The connection from the encoder is too slow: media arrives {late_s:.1f} s late at "
+        f"{_kbps(carried_bps)} kb/s. Lower the bitrate to about {_kbps(advised_bps)} kb/s, or use "
+        "a cable instead of Wi-Fi."
+    )
+
+
+def bitrate_unsteady(lowest_bps: int, highest_bps: int) -> str:
+    """Say that the bit rate swings."""
+    return (
+        f"The bitrate swings between {_kbps(lowest_bps)} and {_kbps(highest_bps)} kb/s: set the "
+        "rate control of the encoder to CBR (OBS: Settings ▸ Output ▸ Rate Control)."
+    )
+
+
+def reconnects(count: int, minutes: int) -> str:
+    """Say that the encoder comes and goes."""
+    return (
+        f"{count} reconnects in {minutes} minutes: check the network of the encoder, and use a "
+        "cable instead of Wi-Fi."
+    )
+
+
+TOO_FAST = (
+    "The encoder sends faster than real time and is held back: ffmpeg needs -re before -i to "
+    "push a file."
+)
+
+# ── times ────────────────────────────────────────────────────────────────────────────────────
+
+TIMESTAMPS_WRAP = (
+    "The encoder's clock ran over its largest number and began again: it was continued, nothing "
+    "needs to be changed."
+)
+TIMESTAMPS_ORDER = (
+    "Times of the encoder do not rise from one frame to the next: they were put in order. "
+    "Restart the encoder, and update it if this comes back."
+)
+TIMESTAMPS_JUMP = (
+    "The encoder's clock jumped: the show goes on by the time of arrival. Look for a source that "
+    "was switched or looped, or a machine that slept."
+)
+TIMESTAMPS_START = (
+    "Sound and pictures began on different clocks: they were aligned by their time of arrival. "
+    "If they do not fit, restart the encoder."
+)
+TIMESTAMPS_COMPOSITION = (
+    "Pictures carry display times that cannot be right: they were mended. Update the encoder, or "
+    "switch B-frames off."
+)
+
+
+def clock_drift(ppm: float) -> str:
+    """Say that the encoder's clock differs from UTC; positive: it is fast."""
+    return (
+        f"The encoder's clock is {'fast' if ppm > 0 else 'slow'} by about "
+        f"{abs(ppm) * 3600 / 1e6:.1f} s an hour: the show follows it without a jump, nothing needs "
+        "to be changed."
+    )
+
+
+TRACKS_DRIFT = (
+    "Sound and pictures run on different clocks and drift apart: the sound is moved along. Let "
+    "the encoder time all its devices by one clock (OBS: switch off Use Device Timestamps)."
+)
+
+# ── this server ──────────────────────────────────────────────────────────────────────────────
+
+
+def ladder_pressure(*, paused: Sequence[str], halved: Sequence[str], faster: bool) -> str:
+    """Say what the ladder gave up because the machine is too slow."""
+    given = []
+    if paused:
+        given.append(f"{_names(paused)} {'is' if len(paused) == 1 else 'are'} paused")
+    if halved:
+        given.append(f"{_names(halved)} at half the frame rate")
+    if faster and not given:
+        given.append("pictures are coded more coarsely")
+    return (
+        f"This server is too slow for its whole ladder: {', '.join(given)}. Give it more cores, or "
+        "take rungs away (ladder.rungs)."
+    )
+
+
+PICTURES_DROPPED = (
+    "This server leaves pictures out of the re-encoded rungs because it is too slow: give it more "
+    "cores, or take rungs away (ladder.rungs)."
+)
+PICTURES_DAMAGED = (
+    "Pictures or sound arrive damaged and cannot be decoded: check the encoder's machine for "
+    "overload, and restart the encoder if this goes on."
+)
+WORKER_RESTARTED = (
+    "The transcoder of this stream failed and was started again: the source picture and the "
+    "sound went on. If this comes back, report it with the log."
+)
+
+
+def _names(names: Sequence[str]) -> str:
+    *head, last = names
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def _kbps(bps: int) -> int:
+    """Kilobits, two digits that count: 1847 kb/s is 1800."""
+    kbps = max(1, round(bps / 1000))
+    step = int("1".ljust(max(1, len(str(kbps)) - 1), "0"))
+    return round(kbps / step) * step

@@ -15,6 +15,7 @@ import structlog
 
 from media.findings import Change, Finding, Findings
 from media.grid import SegmentGrid
+from media.health import Health
 from media.hls.rendition import Rendition
 from media.ladder import Ladder
 from media.lineup import PATIENCE_IDLE, Lineup
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from media.ladder import Encoders
     from media.meter import MediaMeter
     from media.tap import PacketTap
+    from media.timeline import Repair
     from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
@@ -95,10 +97,16 @@ class Show:
             hls=hls,
             settings=ladder,
             meter=meter,
-            findings=self.findings,
-            now_ms=lambda: clock.utc_ms(self.now),
             on_started=self._started,
             tap=self._tap,
+        )
+        self._health = Health(
+            findings=self.findings,
+            clock=clock,
+            hls=hls,
+            settings=ladder,
+            ladder=self.ladder,
+            packager=self._packager,
         )
         self._meter = meter
         self._now_ns = now_ns
@@ -134,11 +142,13 @@ class Show:
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
         self._packager.begin()
+        self._health.began(self.now)
 
     def end_run(self) -> None:
         """Note that the publisher left: what it sent is published, then come gaps."""
         if self._run is not None:
             self._run.report(self._meter, self.stream)
+            self._health.left()
         self._run = None
 
     def set_format(self, track_format: TrackFormat) -> None:
@@ -181,7 +191,7 @@ class Show:
             wrap_ticks=run.wrap_ticks,
             # Open parts reach beyond the edge: what lies before their end would be dropped.
             floor=max(self.lineup.edge() or 0, last.start + 1 if last else 0, self._newest + 1),
-            repaired=lambda reason: self._meter.repaired(self.stream, reason.value),
+            repaired=self._repaired,
             late=late,
         )
         for packet in packets:
@@ -193,6 +203,10 @@ class Show:
         self._newest = max(self._newest, packet.pts)
         self._heard = run.heard
         self._packager.take(run, packet)
+
+    def _repaired(self, reason: Repair) -> None:
+        self._meter.repaired(self.stream, reason.value)
+        self._health.repaired(reason)
 
     def _started(self) -> None:
         """Note that a run's media flows."""
@@ -233,6 +247,7 @@ class Show:
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
             run.measure(self._meter, self.stream, now)
+        self._health.look(now, run)
 
     def end(self) -> None:
         """End every playlist; nothing is published afterwards. Idempotent."""

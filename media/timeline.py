@@ -96,6 +96,16 @@ class Timeline:
         furthest = max((track.last for track in tracks), default=0)
         return furthest - max((track.arrived for track in tracks), default=0)
 
+    @property
+    def drift_ppm(self) -> float | None:
+        """How fast the encoder's clock runs against arrival, None until it is known."""
+        return None
+
+    @property
+    def tracks_apart(self) -> bool:
+        """Whether sound is moved because its clock differs from the pictures'."""
+        return False
+
     def map(self, packet: Packet) -> Packet:
         """Return the packet on the show clock: dts strictly rising per track, pts ≥ dts."""
         arrived = self._clock.now(packet.arrived_ns)

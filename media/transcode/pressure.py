@@ -5,7 +5,7 @@ Steps are applied one by one and undone one by one. Sound is never touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from media.transcode.encoders import relieved_preset
@@ -26,6 +26,18 @@ DOWN_AFTER_S = 20.0
 MAX_DOWN_AFTER_S = 320.0
 RELAPSE_S = 30.0
 """Pressure so soon after a step down: wait twice as long before the next try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strain:
+    """What a stream's worker gave up so far."""
+
+    relief: Relief = field(default_factory=Relief)
+    """In force now."""
+    dropped: int = 0
+    """Pictures left out of rungs, or before the worker, for lack of time."""
+    damaged: int = 0
+    """Access units that could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

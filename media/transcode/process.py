@@ -26,7 +26,7 @@ from media.transcode.messages import (
     SourceTrack,
 )
 from media.transcode.plan import AUDIO, Plan
-from media.transcode.pressure import PressureRule, load_of, reliefs
+from media.transcode.pressure import PressureRule, Strain, load_of, reliefs
 from media.transcode.replay import Arrivals, Replay
 from media.transcode.watch import Backoff, HangRule
 from media.transcode.wire import WireError
@@ -100,6 +100,8 @@ class Transcoder:
         self._pressure = PressureRule(0)
         self._fault = ""
         self._decode_errors = 0
+        self._dropped = 0
+        self._damaged = 0
         self._hung = False
         self._stopping = False
         self._finish_by: float | None = None
@@ -118,6 +120,12 @@ class Transcoder:
     def pressure_step(self) -> int:
         """Step of the pressure rule in force; 0 is full quality."""
         return self._pressure.step
+
+    @property
+    def strain(self) -> Strain:
+        """What was given up since the start of the show."""
+        relief = self._steps[min(self._pressure.step, len(self._steps) - 1)]
+        return Strain(relief=relief, dropped=self._dropped, damaged=self._damaged)
 
     def configure(
         self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
@@ -162,6 +170,7 @@ class Transcoder:
         if self._link is not None:
             self._hang.pushed(self._now_s())
             if not self._link.send(self._source(packet, replay=False)):
+                self._dropped += 1
                 self._meter.dropped(self._stream, "pipe", 1)
 
     def boundary(self, ticks: int) -> None:
@@ -356,13 +365,13 @@ class Transcoder:
             )
         late = sum(rung.dropped for rung in report.rungs)
         if late:
+            self._dropped += late
             self._meter.dropped(self._stream, "rung", late)
         if report.decode_errors > self._decode_errors:
-            self._meter.dropped(self._stream, "decoder", report.decode_errors - self._decode_errors)
-            self._log.warning(
-                "pictures or sound cannot be decoded",
-                errors=report.decode_errors - self._decode_errors,
-            )
+            damaged = report.decode_errors - self._decode_errors
+            self._damaged += damaged
+            self._meter.dropped(self._stream, "decoder", damaged)
+            self._log.warning("pictures or sound cannot be decoded", errors=damaged)
             self._decode_errors = report.decode_errors
         before = self._pressure.step
         step = self._pressure.observe(now, load_of(report))

@@ -21,6 +21,7 @@ from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
 from media.show import Show
 from media.transcode.plan import Plan
+from media.transcode.pressure import Strain
 from media.transcode.process import RungSink
 
 pytestmark = pytest.mark.component
@@ -80,6 +81,7 @@ class Worker:
         self.boundaries: list[int] = []
         self.packets: list[Packet] = []
         self.speeds: dict[str, float] = {}
+        self.strain = Strain()
 
     async def run(self) -> None:
         return

@@ -35,6 +35,7 @@ from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.show import Show
 from media.transcode.plan import Plan
+from media.transcode.pressure import Strain
 from media.transcode.process import RungSink
 
 pytestmark = pytest.mark.component
@@ -166,6 +167,7 @@ class Worker:
         self.world = world
         self.plan = Plan()
         self.speeds: dict[str, float] = {}
+        self.strain = Strain()
         self.delay_ms = 150
         self.alive = True
         self.starts_ns = 0

@@ -19,6 +19,7 @@ from media.show import Show
 from media.stream import KEEP_ENDED_S, Publication, State, Stream
 from media.tap import Tap
 from media.transcode.plan import Plan
+from media.transcode.pressure import Strain
 from media.transcode.process import RungSink
 
 pytestmark = pytest.mark.unit
@@ -28,6 +29,7 @@ AAC = describe(Codec.AAC, bytes([0x11, 0x90]))
 
 class NoEncoders:
     speeds: dict[str, float] = {}  # noqa: RUF012  # never written
+    strain = Strain()
 
     async def run(self) -> None:
         return
