@@ -191,6 +191,26 @@ class StreamLimits(Section):
     """Tracks of pictures and sound."""
 
 
+TARGET_CODECS = Literal["hevc", "av1", "vp9", "opus", "mp3"]
+
+
+class TargetSettings(Section):
+    """A place that a stream is pushed on to; more come by API."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    """Names it in the API and in metrics."""
+    url: str = Field(pattern=r"^rtmps?://[^\s/@?#]+/[^\s?#]+$", max_length=1024)
+    """Server of the target, `rtmp://HOST/APP` or `rtmps://HOST/APP`."""
+    key: SecretStr | None = None
+    """Stream key there; without one the last part of `url` is the key."""
+    enabled: bool = True
+    """False: it is kept, and nothing is pushed."""
+    codecs: tuple[TARGET_CODECS, ...] = ()
+    """What the target takes beside H.264 and AAC, where it does not say so itself."""
+    source: Literal["source"] = "source"
+    """What is pushed: the encoder's own media."""
+
+
 class StreamSettings(Section):
     """A stream that exists by configuration; more come by API or `vitrina streams add`."""
 
@@ -212,6 +232,8 @@ class StreamSettings(Section):
     """Addresses and networks (CIDR) that may publish this stream."""
     limits: StreamLimits | None = None
     """Bounds below those of `limits`."""
+    targets: tuple[TargetSettings, ...] = ()
+    """Where it is pushed on to."""
 
     @field_validator("allow")
     @classmethod
@@ -252,6 +274,33 @@ class StreamsSettings(Section):
         if len(users) != len(set(users)):
             raise ValueError("two streams have the same user: give each its own")
         return self
+
+
+class RestreamSettings(Section):
+    """Pushing streams on to other RTMP servers."""
+
+    allow_hosts: tuple[str, ...] = ()
+    """Host names, addresses and networks that may be pushed to though they are not public."""
+    max_targets: int = Field(8, ge=0, le=32)
+    """Targets of one stream."""
+    connect_timeout_s: float = Field(5.0, gt=0, le=60)
+    """For the name, and for each address, TLS included."""
+    handshake_timeout_s: float = Field(10.0, gt=0, le=60)
+    """From the connection until the target takes the stream."""
+    stall_timeout_s: float = Field(10.0, gt=0, le=300)
+    """A target that reads nothing for this long is connected to again."""
+    queue_s: float = Field(5.0, ge=0.5, le=60)
+    """Longest that media waits for a target; then it is dropped up to a key frame."""
+    queue_bytes: int = Field(8 * 2**20, ge=2**20, le=256 * 2**20)
+    """Most that waits for one target."""
+    retry_first_s: float = Field(1.0, gt=0, le=60)
+    """Upper bound of the first wait after a failure; doubles with each."""
+    retry_max_s: float = Field(60.0, gt=0, le=3600)
+    """Upper bound of every wait after a failure."""
+    refused_retry_s: float = Field(300.0, gt=0, le=86400)
+    """Upper bound of the wait after a target refused the key."""
+    tls_certificates: Path | None = None
+    """Authorities (PEM) to trust for rtmps beside the system's."""
 
 
 class AuthSettings(Section):
@@ -347,6 +396,7 @@ class Settings(Section):
     ladder: LadderSettings = LadderSettings()
     slate: SlateSettings = SlateSettings()
     streams: StreamsSettings = StreamsSettings()
+    restream: RestreamSettings = RestreamSettings()
     auth: AuthSettings = AuthSettings()
     storage: StorageSettings = StorageSettings()
     database: DatabaseSettings = DatabaseSettings()

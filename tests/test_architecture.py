@@ -13,7 +13,17 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("commerce", "config", "delivery", "ingest", "media", "overlay", "storage", "vitrina")
+PACKAGES = (
+    "commerce",
+    "config",
+    "delivery",
+    "ingest",
+    "media",
+    "overlay",
+    "restream",
+    "storage",
+    "vitrina",
+)
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 IO = {"asyncio", "socket", "threading", "time", "av", "aiohttp"}
 
@@ -38,6 +48,12 @@ SANS_IO = [
     "overlay/carriers/*.py",
     "overlay/cue.py",
     "overlay/timeline.py",
+    "restream/addresses.py",
+    "restream/backoff.py",
+    "restream/endpoint.py",
+    "restream/model.py",
+    "restream/muxer.py",
+    "restream/queue.py",
 ]
 WITH_IO = {"ingest/rtmp/connection.py", "ingest/rtmp/server.py"}
 

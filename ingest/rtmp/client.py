@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ingest.rtmp.amf0 import AmfObject, AmfValue, EcmaArray, encode
 from ingest.rtmp.chunks import TIME_MASK, ChunkLimits, ChunkReader, ChunkWriter, Message
@@ -22,6 +22,9 @@ from ingest.rtmp.messages import (
 )
 from media.bitstream.formats import IN_BAND
 from media.model import Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CHUNK_SIZE = 65536
 _LIMITS = ChunkLimits(max_message_bytes=65536, max_partial_bytes=131_072, max_chunk_streams=32)
@@ -82,11 +85,17 @@ class RtmpPublishClient:
         self._received = 0
         self._acknowledged = 0
         self._window = 0
+        self._accepts: frozenset[Codec] = frozenset()
 
     @property
     def publishing(self) -> bool:
         """Whether media may be sent."""
         return self._state is _State.PUBLISHING
+
+    @property
+    def accepts(self) -> frozenset[Codec]:
+        """Codecs that the server says it takes by Enhanced RTMP; empty when it says nothing."""
+        return self._accepts
 
     def start(self) -> bytes:
         """Return the first bytes to send."""
@@ -223,6 +232,7 @@ class RtmpPublishClient:
         code, text = _words(info.get("code")), _words(info.get("description"))
         match command.name:
             case "_result" if command.transaction == _CONNECT:
+                self._accepts = _announced((command.object, *command.args))
                 self._command(_COMMANDS, 0, "releaseStream", _RELEASE, None, self._key)
                 self._command(_COMMANDS, 0, "FCPublish", _FC_PUBLISH, None, self._key)
                 self._command(_COMMANDS, 0, "createStream", _CREATE, None)
@@ -271,3 +281,23 @@ def _words(value: AmfValue) -> str:
 
 def _enhanced_video(frame_type: int, packet_type: PacketType, codec: Codec) -> bytes:
     return bytes((_EX_VIDEO | frame_type << 4 | packet_type,)) + _FOURCC[codec]
+
+
+def _announced(values: Sequence[AmfValue]) -> frozenset[Codec]:
+    """Return what a server's answer to `connect` says it takes (E-RTMP v2, NetConnection).
+
+    `fourCcList` names codecs, `videoFourCcInfoMap` and `audioFourCcInfoMap` have them as keys;
+    `*` is all of them.
+    """
+    names: set[str] = set()
+    for value in values:
+        if isinstance(value, dict):
+            listed = value.get("fourCcList")
+            if isinstance(listed, list):
+                names |= {one for one in listed if isinstance(one, str)}
+            for key in ("videoFourCcInfoMap", "audioFourCcInfoMap"):
+                known = value.get(key)
+                names |= set(known) if isinstance(known, dict) else set()
+    return frozenset(
+        codec for codec, name in _FOURCC.items() if "*" in names or name.decode() in names
+    )

@@ -1,0 +1,1 @@
+"""Pushes streams on to other RTMP servers, without ever slowing the source."""

@@ -1,0 +1,132 @@
+"""One connection to a target: bytes between its transport and the client side of RTMP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from ingest.rtmp.client import PublishRefused, RtmpPublishClient
+from ingest.rtmp.errors import RtmpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIGH_WATER = 256 * 1024
+LOW_WATER = 64 * 1024
+LAST_WORDS_S = 2.0
+"""A closed connection that does not take its last bytes is cut after this long."""
+
+
+class LinkLost(Exception):
+    """The connection ended, or what came over it was no RTMP."""
+
+
+class Link(asyncio.Protocol):
+    """Reads and writes on the event loop; whoever owns it is woken by `wake` when it changed.
+
+    Bounded on both sides: above `HIGH_WATER` unsent bytes `paused` is set and nothing is read
+    either, since every answer would add to them; what is read goes through the client's limits.
+    """
+
+    def __init__(
+        self,
+        client: RtmpPublishClient,
+        *,
+        wake: Callable[[], None],
+        sent: Callable[[int], None],
+    ) -> None:
+        """`sent` is told the size of everything that is handed to the transport."""
+        self.client = client
+        self.paused = False
+        self.refused: PublishRefused | None = None
+        self._wake = wake
+        self._sent = sent
+        self._lost: str | None = None
+        self._transport: asyncio.Transport | None = None
+        self._stuck_bytes = 0
+        self._stuck_since = 0.0
+
+    # ── asyncio.Protocol ─────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first bytes of the handshake."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        self._write(self.client.start())
+
+    def data_received(self, data: bytes) -> None:
+        """Let the client answer."""
+        if self._lost is not None or self.refused is not None:
+            return
+        try:
+            for event in self.client.receive_data(data):
+                if isinstance(event, PublishRefused):
+                    self.refused = event
+        except RtmpError:
+            # Its sentences are about encoders, and this peer is a server.
+            self._lost = "does not speak RTMP as it should"
+        self.flush()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """Close the connection."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note it for the owner."""
+        del exc  # a reset says no more to a producer than an end
+        if self._lost is None:
+            self._lost = "closed the connection"
+        self._transport = None
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Stop until the target takes more."""
+        self.paused = True
+        self._stuck_since = 0.0
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self.paused = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+        self._wake()
+
+    # ── the owner's side ─────────────────────────────────────────────────────────────────────
+
+    def check(self) -> None:
+        """Raise `LinkLost` where the connection is gone; its text goes on from the host's name."""
+        if self._lost is not None:
+            raise LinkLost(self._lost)
+
+    def flush(self) -> None:
+        """Hand what the client wants to send to the transport."""
+        self._write(self.client.data_to_send())
+
+    def stuck_s(self, now_s: float) -> float:
+        """Return for how long the target has taken nothing at all, while something waits."""
+        waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if not self.paused:
+            self._stuck_since = 0.0
+            return 0.0
+        if not self._stuck_since or waiting < self._stuck_bytes:
+            self._stuck_since = now_s
+        self._stuck_bytes = waiting
+        return now_s - self._stuck_since
+
+    def close(self) -> None:
+        """Say goodbye and close. Idempotent."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.client.stop()
+        self.flush()
+        transport.close()
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, transport.abort)
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+            self._sent(len(data))
