@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -46,9 +47,19 @@ class ConnectionTable(web.Server):
     not read, and `sweep` cuts it off when that takes too long.
     """
 
-    def __init__(self, *args: object, limit: int, meter: DeliveryMeter, **kwargs: object) -> None:
+    def __init__(
+        self,
+        *args: object,
+        limit: int,
+        limit_per_address: int,
+        meter: DeliveryMeter,
+        **kwargs: object,
+    ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._limit = limit
+        self._limit_per_address = limit_per_address
+        self._addresses: Counter[str] = Counter()
+        self._counted: dict[RequestHandler, str] = {}
         self._meter = meter
         self._open: dict[RequestHandler, asyncio.Transport] = {}
         self._stuck: dict[RequestHandler, tuple[int, float]] = {}
@@ -70,8 +81,20 @@ class ConnectionTable(web.Server):
         return self()
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Hear of a new connection (called by aiohttp)."""
+        """Hear of a new connection (called by aiohttp).
+
+        Beyond the limit of its address it is told so and closed, before anything is read.
+        """
         super().connection_made(handler, transport)
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else ""
+        if address and self._addresses.get(address, 0) >= self._limit_per_address:
+            self._meter.refused("address")
+            transport.write(_FULL)
+            transport.close()
+        if address:
+            self._addresses[address] += 1
+            self._counted[handler] = address
         self._open[handler] = transport
         self._empty.clear()
         self.answers[handler] = 0
@@ -79,6 +102,11 @@ class ConnectionTable(web.Server):
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Hear of the end of one (called by aiohttp)."""
         super().connection_lost(handler, exc)
+        address = self._counted.pop(handler, None)
+        if address is not None:
+            self._addresses[address] -= 1
+            if self._addresses[address] <= 0:
+                del self._addresses[address]
         self._open.pop(handler, None)
         self.answers.pop(handler, None)
         self._stuck.pop(handler, None)

@@ -72,6 +72,7 @@ class HttpServer:
             auto_decompress=False,
             max_headers=MAX_HEADERS,
             limit=self._limits.max_http_connections,
+            limit_per_address=self._limits.max_http_connections_per_address,
             meter=meter,
         )
         self._table = table

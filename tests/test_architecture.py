@@ -55,7 +55,7 @@ SANS_IO = [
     "restream/muxer.py",
     "restream/queue.py",
 ]
-WITH_IO = {"ingest/rtmp/connection.py", "ingest/rtmp/server.py"}
+WITH_IO = {"ingest/rtmp/connection.py", "ingest/rtmp/door.py", "ingest/rtmp/server.py"}
 
 ALLOWED = {
     "av": ("media/transcode/", "media/record/"),

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import structlog
 
 from config.settings import RtmpSettings
+from ingest.addresses import plain_address
 from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import (
@@ -62,8 +63,8 @@ class ConnectionHost(Protocol):
     describe: Describe
     limits: ChunkLimits
 
-    def admit(self, connection: Connection, address: str) -> bool:
-        """Count a new connection in, unless one of the limits is reached."""
+    def admit(self, connection: Connection, address: str) -> Fault | None:
+        """Count a new connection in, or say why not."""
 
     def dismiss(self, connection: Connection, address: str) -> None:
         """Count a connection out."""
@@ -83,6 +84,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._publication: Publication | None = None
         self._admitted = False
+        self._secure = True
+        """False while the TLS handshake is under way."""
         self._address = ""
         self._remote = ""
         self._low_water = 1
@@ -102,17 +105,36 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be counted in, or be refused before a byte is read."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        peer = self._transport.get_extra_info("peername") or ("unknown", 0)
-        self._address = str(peer[0])
-        self._remote = f"{self._address}:{peer[1]}"
-        self._admitted = self._server.admit(self, self._address)
         if self._admitted:
-            self._meter.connection_opened(self._protocol)
-            return
-        self._closing_ns = self._opened_ns
-        self._meter.rejected(self._protocol, Fault.LIMIT)
-        self._warn(Fault.LIMIT, "Too many RTMP connections are open.")
-        self._transport.abort()
+            self._secure = True
+            self._opened_ns = self._unpublished_ns = time.monotonic_ns()
+        elif not self.arrive(self._transport.get_extra_info("peername") or ("unknown", 0)):
+            self._transport.abort()
+
+    def arrive(self, peer: tuple[str, int], *, secure: bool = True) -> bool:
+        """Be counted in under `peer`, or say False.
+
+        Not `secure`: a TLS handshake follows, and `connection_made` or `unsecured` behind it.
+        """
+        self._address = plain_address(str(peer[0]))
+        self._remote = f"{self._address}:{peer[1]}"
+        fault = self._server.admit(self, self._address)
+        if fault is not None:
+            self._closing_ns = self._opened_ns
+            self._meter.rejected(self._protocol, fault)
+            return False
+        self._admitted = True
+        self._secure = secure
+        self._meter.connection_opened(self._protocol)
+        return True
+
+    def unsecured(self) -> None:
+        """Be counted out where no TLS handshake came about."""
+        if self._admitted and not self._secure:
+            self._closing_ns = time.monotonic_ns()
+            self._reason = "rejected"
+            self._meter.rejected(self._protocol, Fault.TLS)
+            self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
         """Take a read; while the client is held back it waits."""
@@ -169,6 +191,7 @@ class Connection(asyncio.Protocol):
             self._held.cancel()
         if not self._admitted:
             return
+        self._admitted = False
         self._report_bytes()
         if exc is not None and not self._closing_ns:
             self._reason = "reset"
@@ -316,6 +339,8 @@ class Connection(asyncio.Protocol):
 
     def check(self, now_ns: int) -> None:
         """Ping, or cut a connection that is past a deadline."""
+        if not self._secure:
+            return  # the handshake has a deadline of its own
         self._report_bytes()
         settings = self._server.settings
         if self._closing_ns:
@@ -350,6 +375,8 @@ class Connection(asyncio.Protocol):
             self._end_publication("bye")
         if self._transport is not None:
             self._transport.abort()
+        else:
+            self.connection_lost(None)
 
     def _revoked(self, text: str) -> None:
         if self._closing_ns or self._publication is None:

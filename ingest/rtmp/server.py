@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter
 
 import structlog
 
 from config.settings import RtmpSettings
+from ingest.addresses import AddressRule
+from ingest.rtmp import door
 from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.connection import Connection
+from ingest.rtmp.errors import Fault
 from ingest.rtmp.events import PublishRequested
 from ingest.rtmp.tls import Certificate
 from ingest.rtmp.tracks import Describe
@@ -19,6 +23,7 @@ from media.bitstream import describe as describe_config
 
 PROTOCOL = "rtmp"
 PROTOCOL_TLS = "rtmps"
+SILENCE_NS = 1_000_000_000
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +59,9 @@ class RtmpServer:
         self._certificate: Certificate | None = None
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
+        self._allowed = AddressRule(settings.allow)
+        self._turned_away = 0
+        self._silent_until_ns = 0
         self._group: asyncio.TaskGroup | None = None
         self._drained = asyncio.Event()
 
@@ -74,61 +82,90 @@ class RtmpServer:
         """
         loop = asyncio.get_running_loop()
         settings = self.settings
-        listeners = [
-            await loop.create_server(
-                lambda: Connection(self, PROTOCOL),
-                settings.host,
-                settings.port,
-                start_serving=False,
-            )
-        ]
+        listener = await loop.create_server(
+            lambda: Connection(self, PROTOCOL), settings.host, settings.port, start_serving=False
+        )
+        secure: list[socket.socket] = []
         if settings.tls_certificate is not None and settings.tls_key is not None:
             self._certificate = Certificate(settings.tls_certificate, settings.tls_key)
-            listeners.append(
-                await loop.create_server(
-                    lambda: Connection(self, PROTOCOL_TLS),
-                    settings.host,
-                    settings.tls_port,
-                    ssl=self._certificate.context,
-                    ssl_handshake_timeout=settings.handshake_timeout_s,
-                    start_serving=False,
-                )
-            )
+            secure = await door.listen(settings.host, settings.tls_port)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._watch(), name="rtmp-watch")
-                ports = []
-                for listener in listeners:
-                    await listener.start_serving()
-                    ports.append(listener.sockets[0].getsockname()[1])
-                self._port = ports[0]
-                if self._certificate is not None:
-                    self._tls_port = ports[1]
+                await listener.start_serving()
+                self._port = listener.sockets[0].getsockname()[1]
+                _log.info("listening for encoders", protocol=PROTOCOL, port=self._port)
+                for sock in secure:
+                    self._tls_port = sock.getsockname()[1]
+                    group.create_task(door.accept(sock, self._welcome), name="rtmp-tls-accept")
+                    _log.info("listening for encoders", protocol=PROTOCOL_TLS, port=self._tls_port)
                 self.started.set()
-                for protocol, port in zip((PROTOCOL, PROTOCOL_TLS), ports, strict=False):
-                    _log.info("listening for encoders", protocol=protocol, port=port)
         finally:
             self._group = None
-            for listener in listeners:
-                listener.close()
+            listener.close()
+            for sock in secure:
+                sock.close()
             for connection in tuple(self._connections):
                 connection.shut_down()
             if self._connections:
                 await self._drained.wait()
 
-    def admit(self, connection: Connection, address: str) -> bool:
-        """Count a new connection in, unless one of the limits is reached."""
+    def admit(self, connection: Connection, address: str) -> Fault | None:
+        """Count a new connection in, or say why not."""
+        settings = self.settings
+        if not self._allowed.allows(address):
+            return self._turn_away(
+                Fault.ADDRESS, address, "The address is not in rtmp.allow: add it there."
+            )
         if (
             self._group is None
-            or len(self._connections) >= self.settings.max_connections
-            or self._addresses[address] >= self.settings.max_connections_per_address
+            or len(self._connections) >= settings.max_connections
+            or self._addresses.get(address, 0) >= settings.max_connections_per_address
         ):
-            return False
+            return self._turn_away(Fault.LIMIT, address, "Too many RTMP connections are open.")
         self._connections.add(connection)
         self._addresses[address] += 1
         self._drained.clear()
-        return True
+        return None
+
+    def _turn_away(self, fault: Fault, address: str, text: str) -> Fault:
+        """Log at most once a second: whoever knocks must not fill the disk."""
+        self._turned_away += 1
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._silent_until_ns:
+            self._silent_until_ns = now_ns + SILENCE_NS
+            _log.warning(
+                "encoders turned away",
+                reason=fault.value,
+                remote=address,
+                detail=text,
+                count=self._turned_away,
+            )
+            self._turned_away = 0
+        return fault
+
+    def _welcome(self, client: socket.socket, peer: tuple[str, int]) -> None:
+        connection = Connection(self, PROTOCOL_TLS)
+        if self._group is not None and connection.arrive(peer, secure=False):
+            self._group.create_task(self._shake_hands(connection, client), name="rtmp-tls")
+        else:
+            client.close()
+
+    async def _shake_hands(self, connection: Connection, client: socket.socket) -> None:
+        """Start TLS on a client that was counted in. Lets no error out."""
+        assert self._certificate is not None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                client,
+                ssl=self._certificate.context,
+                ssl_handshake_timeout=self.settings.handshake_timeout_s,
+            )
+        except OSError:  # ssl.SSLError and the loop's own time-out are among them
+            client.close()
+        finally:
+            connection.unsecured()
 
     def dismiss(self, connection: Connection, address: str) -> None:
         """Count a connection out."""

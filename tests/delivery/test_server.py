@@ -86,6 +86,28 @@ async def test_a_head_of_many_lines_is_refused(site):
     assert b" 400 " in answer.split(b"\r\n")[0]
 
 
+async def test_connections_of_one_address_are_bounded(serve):
+    async with serve(limits=LimitsSettings(max_http_connections_per_address=4)) as site:
+        open_now = []
+        for _ in range(4):
+            reader, writer = await raw(site, f"HEAD {SEGMENT} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            open_now.append(writer)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert site.meter.refusals == ["address"]
+        open_now.pop().close()
+        async with asyncio.timeout(10):
+            while site.server._table.count > 3:
+                await asyncio.sleep(0.01)
+        async with site.get(SEGMENT) as response:
+            assert response.status == 200
+        for writer in open_now:
+            writer.close()
+
+
 async def test_connections_are_bounded(serve):
     async with serve(limits=LimitsSettings(max_http_connections=10)) as site:
         open_now = []

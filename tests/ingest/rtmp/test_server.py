@@ -265,6 +265,24 @@ async def test_connection_limits() -> None:
         assert await second.until_closed() == b""
 
 
+async def test_only_listed_addresses_are_read() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with running(allow=["192.0.2.0/24"]) as server:
+            for _ in range(20):
+                peer = await server.connect()
+                peer.send(HANDSHAKE)
+                assert await peer.until_closed() == b""
+            assert server.meter.rejections == {"address": 20}
+            assert server.meter.bytes == 0
+    away = [entry for entry in logs if entry["event"] == "encoders turned away"]
+    # A knock a millisecond must not be a line a millisecond.
+    assert 1 <= len(away) < 5
+    assert away[0]["remote"] == "127.0.0.1"
+    async with running(allow=["127.0.0.1"]) as server:
+        peer = await server.connect()
+        await peer.publish("good")
+
+
 async def test_a_client_that_does_not_read_is_cut() -> None:
     async with running() as server:
         peer = await server.connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from config.settings import RtmpSettings
 from ingest.rtmp.tls import Certificate, CertificateUnusable
-from tests.ingest.rtmp.support import running
+from tests.ingest.rtmp.support import Peer, running
 
 pytestmark = [
     pytest.mark.component,
@@ -125,3 +126,55 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(ValidationError, match="given together or not at all"):
         RtmpSettings(tls_certificate=Path("cert.pem"))
+
+
+async def half_open_handshakes_count(certificate: Path, key: Path) -> None:
+    tls = {"tls_port": 0, "tls_certificate": certificate, "tls_key": key}
+    async with running(max_connections=3, handshake_timeout_s=0.5, **tls) as server:
+        port = server.server.tls_port
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await server.until(lambda: server.meter.opened == 3)
+        # Neither listener takes a fourth while the three say nothing.
+        refused = await server.connect()
+        assert await refused.until_closed() == b""
+        assert server.meter.rejections["limit"] == 1
+        async with asyncio.timeout(10):
+            for reader, writer in idle:
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+        await server.until(lambda: server.meter.closed["rejected"] == 3)
+        assert server.meter.rejections == {"limit": 1, "tls": 3}
+        # Their places are free again, and what comes right behind the handshake is not lost.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        for _ in range(3):
+            peer = Peer(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
+            await peer.publish("good")
+            peer.close()
+            closed = server.meter.closed.total()
+            await server.until(lambda closed=closed: server.meter.closed.total() > closed)
+        # A stop ends handshakes that are under way.
+        await asyncio.open_connection("127.0.0.1", port)
+        await server.until(lambda: server.meter.opened == 7)
+
+
+async def test_half_open_handshakes_count(tmp_path: Path) -> None:
+    await half_open_handshakes_count(*make_certificate(tmp_path, "one"))
+
+
+def test_half_open_handshakes_count_under_uvloop(tmp_path: Path) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(half_open_handshakes_count(*make_certificate(tmp_path, "one")))
+
+
+async def test_a_stranger_is_cut_ahead_of_the_handshake(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "one")
+    tls = {"tls_port": 0, "tls_certificate": certificate, "tls_key": key}
+    async with running(allow=["192.0.2.0/24"], **tls) as server:
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", server.server.tls_port))
+        assert await peer.until_closed() == b""
+        assert server.meter.rejections == {"address": 1}
+        assert server.meter.opened == 0
