@@ -82,6 +82,12 @@ class StreamView(Protocol):
         Keys: `name`, `state`, `tracks`, `bitrate_bps`, `findings`, `renditions`.
         """
 
+    def findings(self) -> Sequence[Mapping[str, object]]:
+        """Return the open findings, oldest first, then closed ones, JSON-ready.
+
+        Keys: `code`, `severity`, `text`, `since`, `until`; `code` and `since` identify one.
+        """
+
 
 class Directory(Protocol):
     """All streams that exist."""

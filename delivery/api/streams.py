@@ -53,6 +53,11 @@ async def get_stream(request: web.Request) -> web.Response:
     return web.json_response(summary(request, require_stream(request)))
 
 
+async def producer_events(request: web.Request) -> web.StreamResponse:
+    """`GET /streams/S/events`."""
+    return await request.app[PARTS].events.producers.serve(request, require_stream(request))
+
+
 async def add_stream(request: web.Request) -> web.Response:
     """`POST /streams`."""
     deps = request.app[PARTS].deps
@@ -106,6 +111,17 @@ ROUTES = (
         tag="streams",
         answers={200: Answer(description="The stream.", model=Stream)},
         errors=(404,),
+    ),
+    Route(
+        method="GET",
+        path=f"{_STREAM}/events",
+        name="producer_events",
+        summary="State and findings as Server-Sent Events: `snapshot`, then `state` and `finding`",
+        handler=producer_events,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        answers={200: Answer(description="The stream.", content_type="text/event-stream")},
+        errors=(404, 503),
     ),
     Route(
         method="POST",

@@ -72,6 +72,7 @@ class FakeStream:
     name: str
     state: str = "live"
     rendered: int = 0
+    found: list = field(default_factory=list)
     clock: ShowClock = field(default_factory=ShowClock)
 
     def __post_init__(self):
@@ -137,7 +138,16 @@ class FakeStream:
         return self.audio if name == "audio" else None
 
     def summary(self):
-        return {"name": self.name, "state": self.state, "tracks": [], "findings": []}
+        tracks: list = []
+        return {
+            "name": self.name,
+            "state": self.state,
+            "tracks": tracks,
+            "findings": self.findings(),
+        }
+
+    def findings(self):
+        return list(self.found)
 
 
 class FakeStreams:

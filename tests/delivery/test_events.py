@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from config.settings import LimitsSettings
-from delivery import events as module
+from delivery import sse as module
 from delivery.deps import PARTS
 
 pytestmark = pytest.mark.component
@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_is_forgotten(site, monkeypatch):
 
 
 async def test_a_slow_reader_is_ended_and_resumes():
-    reader = module._Reader()
+    reader = module.Reader()
     event = module.format_event("state", {"state": "live"})
     assert all(reader.offer(event) for _ in range(module.QUEUE))
     assert reader.offer(event) is False
