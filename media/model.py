@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
+from media.colour import Colour, ContentLight, MasteringDisplay
+
 TICKS_PER_SECOND = 90_000
 """Time base of every `dts`, `pts` and `duration` in Vitrina (ISO 13818-1 system clock / 300)."""
 
@@ -72,6 +74,11 @@ class TrackFormat:
     """Nominal pictures a second where the bitstream says it, else None."""
     bit_depth: int = 8
     chroma: str = "4:2:0"
+    colour: Colour | None = None
+    """None where neither the bitstream nor the encoder says it."""
+    mastering: MasteringDisplay | None = None
+    content_light: ContentLight | None = None
+    """What the encoder says of an HDR picture beside the bitstream."""
     sample_rate: int = 0
     """Hz; 0 for video."""
     channels: int = 0

@@ -53,7 +53,16 @@ class Unsupported:
     name: str
 
 
-FlvValue: TypeAlias = Config | Frame | End | Unsupported
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Colour metadata of a video track: AMF name and value pairs, as sent."""
+
+    track: int
+    codec: Codec
+    payload: bytes
+
+
+FlvValue: TypeAlias = Config | Frame | End | Metadata | Unsupported
 
 VIDEO_FOURCC = {
     b"avc1": Codec.H264,
@@ -254,7 +263,7 @@ def _enhanced_video(body: bytes) -> Iterator[FlvValue]:
     cursor = _Cursor(body, 1)
     frame_type = body[0] >> 4 & 7
     packet_type, offset_ns = cursor.mod_ex(body[0] & 15)
-    if packet_type != PacketType.VIDEO_METADATA and frame_type == _COMMAND_FRAME:
+    if frame_type == _COMMAND_FRAME and not _is_metadata(packet_type, len(body) - cursor.pos):
         return
     multitrack: int | None = None
     if packet_type == PacketType.VIDEO_MULTITRACK:
@@ -269,6 +278,12 @@ def _enhanced_video(body: bytes) -> Iterator[FlvValue]:
         value = _video_value(packet_type, track, codec, payload, key, offset_ns)
         if value is not None:
             yield value
+
+
+def _is_metadata(packet_type: int, size: int) -> bool:
+    """Tell metadata from a command of one byte: FFmpeg gives both the same frame type."""
+    further = packet_type == PacketType.VIDEO_MULTITRACK and size > 1
+    return packet_type == PacketType.VIDEO_METADATA or further
 
 
 def _video_value(
@@ -287,8 +302,10 @@ def _video_value(
             return Frame(track, codec, key, offset_ms, offset_ns, payload) if payload else None
         case PacketType.SEQUENCE_END:
             return End(track, codec)
-        case PacketType.VIDEO_METADATA | PacketType.VIDEO_MPEG2TS_SEQUENCE_START:
-            # Colour is read from the bitstream, the AV1 descriptor says nothing beyond av1C.
+        case PacketType.VIDEO_METADATA:
+            return Metadata(track, codec, payload)
+        case PacketType.VIDEO_MPEG2TS_SEQUENCE_START:
+            # The AV1 descriptor says nothing beyond av1C.
             return None
     raise RtmpError(Fault.MEDIA, f"Enhanced video packet type {packet_type} is unknown.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ingest.rtmp import flv
+from ingest.rtmp.colour import ColourInfo, parse_colour_info
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import Event, FormatChanged, TrackEnded, TrackIgnored
 from ingest.rtmp.payload import (
@@ -26,13 +27,16 @@ _MP3_FIXED = (0xFF, 0xFE, 0x0C, 0xC0)
 
 
 class _Track:
-    __slots__ = ("codec", "length_size", "record", "started", "track_format")
+    __slots__ = ("codec", "described", "length_size", "record", "started", "track_format")
 
     def __init__(self, codec: Codec, record: bytes) -> None:
         self.codec = codec
         self.record = record
         self.length_size = length_size(codec, record)
+        self.described: TrackFormat | None = None
+        """By its configuration alone."""
         self.track_format: TrackFormat | None = None
+        """As announced, colour metadata included."""
         self.started = codec.kind is Kind.AUDIO
 
 
@@ -48,6 +52,7 @@ class Tracks:
         self._describe = describe
         self._tracks: dict[tuple[Kind, int], _Track] = {}
         self._ignored: set[tuple[Kind, int]] = set()
+        self._colours: dict[int, ColourInfo] = {}
 
     def receive(self, values: Iterator[flv.FlvValue], timestamp: int, now_ns: int) -> list[Event]:
         """Return the events of one message at `timestamp` (u32 ms), received at `now_ns`.
@@ -63,6 +68,8 @@ class Tracks:
                     self._config(events, value)
                 elif isinstance(value, flv.End):
                     self._end(events, value)
+                elif isinstance(value, flv.Metadata):
+                    self._metadata(events, value)
                 else:
                     raise _refusal(value)
             except RtmpError as error:
@@ -104,9 +111,22 @@ class Tracks:
         self._tracks[place] = track
         self._announce(events, value.track, track, track_format)
 
+    def _metadata(self, events: list[Event], value: flv.Metadata) -> None:
+        """Keep what a metadata packet says of colour: OBS sends it ahead of the configuration."""
+        info = parse_colour_info(value.payload)
+        if info is None or info == self._colours.get(value.track, ColourInfo()):
+            return
+        self._colours[value.track] = info
+        track = self._tracks.get((Kind.VIDEO, value.track))
+        if track is not None and track.described is not None:
+            self._announce(events, value.track, track, track.described)
+
     def _announce(
         self, events: list[Event], number: int, track: _Track, track_format: TrackFormat
     ) -> None:
+        track.described = track_format
+        if (info := self._colours.get(number)) and track_format.kind is Kind.VIDEO:
+            track_format = info.complete(track_format)
         if track_format == track.track_format:
             return
         track.track_format = track_format
@@ -156,9 +176,9 @@ class Tracks:
         )
 
     def _vp9_size(self, events: list[Event], frame: flv.Frame, track: _Track) -> None:
-        assert track.track_format is not None
+        assert track.described is not None
         try:
-            track_format = vp9.with_dimensions(track.track_format, frame.payload)
+            track_format = vp9.with_dimensions(track.described, frame.payload)
         except BitstreamError as error:
             raise RtmpError(Fault.MEDIA, str(error)) from error
         self._announce(events, frame.track, track, track_format)

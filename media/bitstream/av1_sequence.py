@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from media.bitstream.bits import BitReader
 from media.bitstream.errors import BitstreamError
-from media.bitstream.picture import Colour, PictureFormat, sane_frame_rate
+from media.bitstream.picture import PictureFormat, sane_frame_rate
+from media.colour import Colour
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -9,7 +9,8 @@ from media.bitstream.errors import BitstreamError
 from media.model import Codec, TrackFormat
 
 if TYPE_CHECKING:
-    from media.bitstream.picture import Colour, PictureFormat
+    from media.bitstream.picture import PictureFormat
+    from media.colour import Colour
 
 IN_BAND = frozenset({Codec.MP3, Codec.AC3, Codec.EAC3})
 """Codecs without a configuration: the header of every frame says it all."""
@@ -46,12 +47,17 @@ def describe(codec: Codec, config: bytes) -> TrackFormat:
         frame_rate=picture.frame_rate,
         bit_depth=max(picture.bit_depth, picture.bit_depth_chroma),
         chroma=picture.chroma,
+        colour=_told(picture.colour),
     )
 
 
 def colour_of(codec: Codec, config: bytes) -> Colour | None:
     """Return the colour description of a video configuration, None where it has none."""
     colour = vp9.parse_vpcc(config).colour if codec is Codec.VP9 else _picture(codec, config).colour
+    return _told(colour)
+
+
+def _told(colour: Colour | None) -> Colour | None:
     return colour if colour is not None and (colour.known or colour.full_range) else None
 
 
@@ -73,6 +79,7 @@ def _vp9_format(config: bytes) -> TrackFormat:
         codec_string=parsed.codec_string(),
         bit_depth=parsed.bit_depth,
         chroma=parsed.chroma,
+        colour=_told(parsed.colour),
     )
 
 

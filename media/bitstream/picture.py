@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import gcd
 
 from media.bitstream.errors import BitstreamError
+from media.colour import Colour
 
 CHROMA_NAMES = ("4:0:0", "4:2:0", "4:2:2", "4:4:4")
 """Indexed by chroma_format_idc (H.264 table 6-1)."""
@@ -24,21 +25,6 @@ EXTENDED_SAR = 255
 _SLOWEST = Fraction(1)
 _FASTEST = Fraction(480)
 _WIDEST_SAR = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Colour:
-    """ITU-T H.273 code points; 2 means unspecified."""
-
-    primaries: int = 2
-    transfer: int = 2
-    matrix: int = 2
-    full_range: bool = False
-
-    @property
-    def known(self) -> bool:
-        """Whether at least one code point says something."""
-        return (self.primaries, self.transfer, self.matrix) != (2, 2, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

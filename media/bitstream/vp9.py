@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from media.bitstream.bits import BitReader
 from media.bitstream.errors import BitstreamError
-from media.bitstream.picture import Colour
+from media.colour import Colour
 from media.model import Codec, TrackFormat
 
 _FULL_BOX = b"\x01\x00\x00\x00"

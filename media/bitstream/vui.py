@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from media.bitstream.errors import BitstreamError
 from media.bitstream.picture import (
     EXTENDED_SAR,
-    Colour,
     extended_sar,
     sample_aspect_ratio,
     sane_frame_rate,
 )
+from media.colour import Colour
 
 if TYPE_CHECKING:
     from fractions import Fraction

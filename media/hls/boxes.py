@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import pack
 from typing import TYPE_CHECKING
 
-from media.bitstream import colour_of, opus
+from media.bitstream import opus
 from media.model import Codec
 
 if TYPE_CHECKING:
@@ -50,11 +50,7 @@ def _video_entry(fmt: TrackFormat) -> bytes:
     if not (0 < fmt.width <= 0xFFFF and 0 < fmt.height <= 0xFFFF):
         raise ValueError(f"A picture of {fmt.width}x{fmt.height} has no visual sample entry.")
     entry, record = _VIDEO_ENTRIES[fmt.codec]
-    extras = [box(record, fmt.config)]
-    colour = colour_of(fmt.codec, fmt.config)
-    if colour is not None:
-        points = (colour.primaries, colour.transfer, colour.matrix)
-        extras.append(box(b"colr", b"nclx", pack(">HHHB", *points, colour.full_range << 7)))
+    extras = [box(record, fmt.config), *_colour_boxes(fmt)]
     if fmt.sar != (1, 1):
         extras.append(box(b"pasp", pack(">II", *fmt.sar)))
     return box(
@@ -62,6 +58,22 @@ def _video_entry(fmt: TrackFormat) -> bytes:
         pack(">6xH16xHHII4xH32xHh", 1, fmt.width, fmt.height, *2 * (_SEVENTY_TWO_DPI,), 1, 24, -1),
         *extras,
     )
+
+
+def _colour_boxes(fmt: TrackFormat) -> list[bytes]:
+    """Build colr, mdcv and clli (ISO 14496-12 12.1.5, 12.1.6.2 and 12.1.6.3) where known."""
+    found: list[bytes] = []
+    if (colour := fmt.colour) is not None:
+        points = (colour.primaries, colour.transfer, colour.matrix)
+        found.append(box(b"colr", b"nclx", pack(">HHHB", *points, colour.full_range << 7)))
+    if (display := fmt.mastering) is not None:
+        # The order of H.265 D.3.28: green, blue, red.
+        chromaticities = (*display.green, *display.blue, *display.red, *display.white)
+        luminance = (display.max_luminance, display.min_luminance)
+        found.append(box(b"mdcv", pack(">8H2I", *chromaticities, *luminance)))
+    if (light := fmt.content_light) is not None:
+        found.append(box(b"clli", pack(">HH", light.max_cll, light.max_fall)))
+    return found
 
 
 def _audio_entry(entry: bytes, fmt: TrackFormat, specific: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from media.colour import video_range
 from media.model import Kind
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def render_multivariant(
             _media(item, label=audio_label if index == 0 else item.name, default=index == 0)
             for index, item in enumerate(audio)
         ]
+    ranges = any(video_range(item.format.colour) != "SDR" for item in video)
     for item in sorted(video, key=_order):
-        out += [_variant(item, audio), _uri(item)]
+        out += [_variant(item, audio, ranges=ranges), _uri(item)]
     if not video:
         out += [line for item in audio for line in (_variant(item, []), _uri(item))]
     return ("\n".join(out) + "\n").encode()
@@ -96,7 +98,8 @@ def _order(item: RenditionInfo) -> tuple[bool, int, int]:
     return item.name != SOURCE, -item.format.width * item.format.height, -item.peak_bps
 
 
-def _variant(item: RenditionInfo, audio: Sequence[RenditionInfo]) -> str:
+def _variant(item: RenditionInfo, audio: Sequence[RenditionInfo], *, ranges: bool = False) -> str:
+    """Write EXT-X-STREAM-INF; `ranges`: say VIDEO-RANGE, since not every variant is SDR."""
     peak, average = variant_bandwidth(item, audio)
     attributes = [
         f"BANDWIDTH={peak}",
@@ -107,6 +110,8 @@ def _variant(item: RenditionInfo, audio: Sequence[RenditionInfo]) -> str:
         attributes.append(f"RESOLUTION={size}")
     if (rate := frame_rate(item)) is not None:
         attributes.append(f"FRAME-RATE={rate}")
+    if ranges:
+        attributes.append(f"VIDEO-RANGE={video_range(item.format.colour)}")
     if audio:
         attributes.append(f'AUDIO="{AUDIO_GROUP}"')
     return "#EXT-X-STREAM-INF:" + ",".join(attributes)

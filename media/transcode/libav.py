@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 from media.bitstream.h264 import annexb_to_length_prefixed
 from media.model import TICKS_PER_SECOND, Codec
 from media.transcode.encoders import keyframe_interval, options_for, pixel_format
+from media.transcode.tonemap import ToneMapFailed, ToneMapper, is_hdr
 
 if TYPE_CHECKING:
     from media.transcode.messages import Source, SourceTrack
@@ -49,6 +50,9 @@ class VideoDecoder:
         context = cast("VideoCodecContext", av.CodecContext.create(DECODERS[track.codec], "r"))
         if track.config and track.codec is not Codec.VP9:
             context.extradata = track.config
+        if track.colour is not None:
+            # What the pictures say themselves takes the place of this.
+            context.color_primaries, context.color_trc, context.colorspace = track.colour
         # Frame threads cost a picture of delay each; x264 next door fills the cores anyway.
         wide = track.pixels > WIDE_PIXELS
         context.thread_type = ThreadType.FRAME if wide else ThreadType.SLICE
@@ -86,15 +90,23 @@ class VideoDecoder:
 
 
 class Scaler:
-    """Brings pictures of any size and pixel format to one size in 8-bit 4:2:0."""
+    """Brings pictures of any size, pixel format and range to one size in 8-bit 4:2:0, SDR."""
 
     def __init__(self, width: int, height: int) -> None:
         self._width = width
         self._height = height
         self._reformatter = VideoReformatter()
+        self._tones = ToneMapper(width, height)
+        self._mapping = True
 
     def scale(self, frame: VideoFrame) -> VideoFrame:
-        """Return a picture of the wanted size with the tags and times of `frame`."""
+        """Return a picture of the wanted size with the times, and of SDR the tags, of `frame`."""
+        if is_hdr(frame) and self._mapping:
+            try:
+                return self._tones.convert(frame)
+            except ToneMapFailed:
+                # Eight bits of PQ, and its tags say so, are better than no rung.
+                self._mapping = False
         if (frame.width, frame.height, frame.format.name) == (
             self._width,
             self._height,

@@ -25,6 +25,8 @@ class SourceTrack:
     channels: int = 0
     pixels: int = 0
     """Size of a picture, width times height."""
+    colour: tuple[int, int, int] | None = None
+    """Primaries, transfer and matrix (H.273), for pictures that do not say them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

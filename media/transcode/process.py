@@ -419,7 +419,7 @@ class Transcoder:
 def _track(fmt: TrackFormat | None) -> SourceTrack | None:
     if fmt is None:
         return None
-    rate = fmt.frame_rate
+    rate, colour = fmt.frame_rate, fmt.colour
     return SourceTrack(
         codec=fmt.codec,
         config=fmt.config,
@@ -427,6 +427,7 @@ def _track(fmt: TrackFormat | None) -> SourceTrack | None:
         sample_rate=fmt.sample_rate,
         channels=fmt.channels,
         pixels=fmt.width * fmt.height,
+        colour=None if colour is None else (colour.primaries, colour.transfer, colour.matrix),
     )
 
 

@@ -227,7 +227,7 @@ def _parse_configure(body: bytes) -> Configure:
 def _track(data: dict[str, Any] | None) -> SourceTrack | None:
     if data is None:
         return None
-    rate = data["frame_rate"]
+    rate, colour = data["frame_rate"], data["colour"]
     return SourceTrack(
         codec=Codec(data["codec"]),
         config=b64decode(data["config"]),
@@ -235,6 +235,7 @@ def _track(data: dict[str, Any] | None) -> SourceTrack | None:
         sample_rate=int(data["sample_rate"]),
         channels=int(data["channels"]),
         pixels=int(data["pixels"]),
+        colour=None if colour is None else (int(colour[0]), int(colour[1]), int(colour[2])),
     )
 
 

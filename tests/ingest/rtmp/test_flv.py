@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.rtmp.errors import Fault, RtmpError
-from ingest.rtmp.flv import Config, End, FlvValue, Frame, Unsupported, parse_audio, parse_video
+from ingest.rtmp.flv import (
+    Config,
+    End,
+    FlvValue,
+    Frame,
+    Metadata,
+    Unsupported,
+    parse_audio,
+    parse_video,
+)
 from media.model import Codec, Kind
 from tests.ingest.rtmp.support import only
 
@@ -86,7 +95,8 @@ def test_legacy_audio(body: bytes, values: list[FlvValue]) -> None:
         (b"\x91av01obu", [frame(Codec.AV1, b"obu")]),
         (b"\xa1vp09frm", [frame(Codec.VP9, b"frm", key=False)]),
         (b"\x92hvc1", [End(0, Codec.HEVC)]),
-        (b"\xd4hvc1\x02\x00\x09colorInfo", []),
+        (b"\xd4hvc1\x02\x00\x09colorInfo", [Metadata(0, Codec.HEVC, b"\x02\x00\x09colorInfo")]),
+        (b"\xd6\x04avc1\x02m", [Metadata(2, Codec.H264, b"m")]),
         (b"\x95av01desc", []),
         (b"\xd1\x00", []),
         (b"\x90vvc1x", [Unsupported(0, Kind.VIDEO, "H.266 (VVC)")]),

@@ -22,6 +22,7 @@ from ingest.rtmp.events import (
 )
 from ingest.rtmp.session import EARLY_BYTES, EARLY_MESSAGES, TURN_COST, ServerSession, State
 from media.bitstream import describe
+from media.colour import Colour
 from media.model import Codec, Kind, Packet
 from tests.ingest.rtmp.support import (
     AAC_CONFIG,
@@ -388,6 +389,21 @@ def test_ac3_is_announced_by_its_frames(live: Talk) -> None:
     changed, _ = live.send(media(8, surround))
     assert isinstance(changed, FormatChanged)
     assert changed.track_format.channels == 6
+
+
+def test_colour_metadata_completes_a_picture_that_says_nothing(live: Talk) -> None:
+    def metadata(*values: object) -> bytes:
+        return media(9, b"\xd4avc1" + amf("colorInfo", *values))
+
+    hlg = {"colorPrimaries": 9, "transferCharacteristics": 18, "matrixCoefficients": 9}
+    assert live.send(metadata({"colorConfig": hlg})) == []
+    (first,) = live.send(media(9, AVC_CONFIG))
+    assert isinstance(first, FormatChanged)
+    assert first.track_format.colour == Colour(primaries=9, transfer=18, matrix=9)
+    assert live.send(metadata({"colorConfig": hlg}) + media(9, AVC_CONFIG)) == []
+    (reset,) = live.send(metadata(None))
+    assert isinstance(reset, FormatChanged)
+    assert reset.track_format == describe(Codec.H264, AVCC)
 
 
 def test_a_dependent_substream_of_eac3_announces_nothing(live: Talk) -> None:

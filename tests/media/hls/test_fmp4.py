@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+import imageio_ffmpeg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media.bitstream import describe
+from media.colour import Colour, ContentLight, MasteringDisplay
 from media.hls.fmp4 import Sample, init_segment, media_fragment, media_timescale
 from media.model import Codec, TrackFormat
 from tests.media.bitstream import clips
@@ -146,6 +150,30 @@ def test_he_aac_by_configuration() -> None:
     data = init_segment(fmt, timescale=media_timescale(fmt))
     with av.open(io.BytesIO(data)) as container:
         assert container.streams.audio[0].codec_context.extradata == fmt.config
+
+
+def test_hdr_boxes_are_read_by_ffmpeg() -> None:
+    fmt = replace(
+        clips.video("h264").fmt,
+        colour=Colour(primaries=9, transfer=16, matrix=9),
+        mastering=MasteringDisplay(
+            red=(34_000, 16_000),
+            green=(13_250, 34_500),
+            blue=(7_500, 3_000),
+            white=(15_635, 16_450),
+            max_luminance=10_000_000,
+            min_luminance=1,
+        ),
+        content_light=ContentLight(max_cll=1000, max_fall=400),
+    )
+    init = init_segment(fmt, timescale=90_000)
+    assert clips.find_box(init, b"colr") == b"nclx\0\x09\0\x10\0\x09\0"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", "pipe:0"]
+    said = subprocess.run(command, input=init, capture_output=True, check=False).stderr.decode()
+    assert "bt2020nc/bt2020/smpte2084" in said
+    assert "MaxCLL=1000, MaxFALL=400" in said
+    for number in ("r(0.6800,0.3200)", "g(0.2650,0.6900)", "b(0.1500", "wp(0.3127", "1000.0"):
+        assert number in said, said
 
 
 def test_colour_and_aspect_boxes_only_where_known() -> None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import m3u8
 import pytest
 
+from media.colour import Colour
 from media.hls.multivariant import RenditionInfo, render_multivariant
 from tests.media.hls.support import AUDIO_FORMAT, VIDEO_FORMAT
 
@@ -78,3 +79,24 @@ def test_resolution_is_the_size_at_which_to_display():
 def test_nothing_to_offer_is_an_error():
     with pytest.raises(ValueError, match="at least one rendition"):
         render_multivariant([])
+
+
+def test_video_range_is_said_of_every_variant_once_one_is_hdr():
+    def ranges(*transfers):
+        items = [
+            replace(
+                item, format=replace(item.format, colour=transfer and Colour(transfer=transfer))
+            )
+            for item, transfer in zip(
+                [info("source", 1080, 6_000_000), info("720p", 720, 2_800_000)],
+                transfers,
+                strict=True,
+            )
+        ]
+        playlist = m3u8.loads(render_multivariant([*items, AUDIO]).decode())
+        return [p.stream_info.video_range for p in playlist.playlists]
+
+    assert ranges(16, 1) == ["PQ", "SDR"]
+    assert ranges(18, None) == ["HLG", "SDR"]
+    assert ranges(18, 18) == ["HLG", "HLG"]
+    assert ranges(14, None) == ranges(None, None) == [None, None]

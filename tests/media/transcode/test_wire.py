@@ -48,7 +48,7 @@ RARE: list[ToWorker | FromWorker] = [
     Configure(
         plan=Plan(rungs=(RUNG,), audio=AudioPlan(sample_rate=48_000, channels=2, bitrate=9)),
         video=SourceTrack(codec=Codec.H264, config=b"\x01\xff", frame_rate=(30, 1), pixels=6),
-        audio=SourceTrack(codec=Codec.OPUS, config=b"", frame_rate=(0, 1), channels=2),
+        audio=SourceTrack(codec=Codec.OPUS, config=b"", frame_rate=(0, 1), channels=2, colour=None),
         max_pixels=100,
     ),
     Configure(plan=Plan(), video=None, audio=None, max_pixels=1),

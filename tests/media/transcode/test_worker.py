@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from config.settings import LimitsSettings
+from media.colour import HLG, PQ, Colour
 from media.model import Codec
 from media.transcode.messages import Relief
 from tests.media.transcode.clips import Clip, Recorder, audio_clip, decode, read_number, video_clip
@@ -163,7 +164,7 @@ async def test_anamorphic_source_is_shown_with_square_pixels() -> None:
     assert read_number(decode(fmt, recorder.packets["192p"])[5]) == 5
 
 
-@pytest.mark.parametrize("colour", [(1, 1, 1, 1), (9, 16, 9, 1), (5, 6, 5, 2)])
+@pytest.mark.parametrize("colour", [(1, 1, 1, 1), (9, 14, 9, 1), (5, 6, 5, 2)])
 async def test_colour_tags_are_carried_over(colour: tuple[int, int, int, int]) -> None:
     clip = video_clip(frames=30, colour=colour)
     recorder = await transcode(clip)
@@ -171,6 +172,28 @@ async def test_colour_tags_are_carried_over(colour: tuple[int, int, int, int]) -
         frame = decode(recorder.formats[rung][0], packets)[0]
         tags = (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range)
         assert tags == colour
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+async def test_hdr_becomes_sdr(transfer: int) -> None:
+    clip = video_clip(Codec.HEVC, frames=30, colour=(9, transfer, 9, 1), pix_fmt="yuv420p10le")
+    assert clip.format.bit_depth == 10
+    recorder = await transcode(clip)
+    for rung, packets in recorder.packets.items():
+        assert recorder.formats[rung][0].colour == Colour(primaries=1, transfer=1, matrix=1)
+        frames = decode(recorder.formats[rung][0], packets)
+        tags = (frames[0].color_primaries, frames[0].color_trc, frames[0].colorspace)
+        assert tags == (1, 1, 1)
+        assert [read_number(frame) for frame in frames] == list(range(30))
+        assert [p.pts for p in packets] == [p.pts for p in clip.packets]
+
+
+async def test_colour_that_only_the_encoder_said_counts() -> None:
+    clip = video_clip(frames=30)
+    assert clip.format.colour is None
+    told = replace(clip.format, colour=Colour(primaries=9, transfer=HLG, matrix=9))
+    recorder = await transcode(replace(clip, format=told))
+    assert recorder.formats["144p"][0].colour == Colour(primaries=1, transfer=1, matrix=1)
 
 
 async def test_corrupt_packets_are_skipped_to_the_next_key_frame() -> None:
