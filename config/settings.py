@@ -74,6 +74,9 @@ class RtmpSettings(Section):
     """Encoders at once from one address."""
     allow: tuple[str, ...] = EVERYWHERE
     """Addresses and networks (CIDR) that may connect; others are cut before a byte is read."""
+    login_apps: tuple[str, ...] = ("login",)
+    """First parts of the path, as in `rtmp://USER:PASSWORD@HOST/login/STREAM`, where encoders log
+    in by user and password (authmod=adobe) once a stream has them; elsewhere a key is enough."""
 
     @field_validator("allow")
     @classmethod

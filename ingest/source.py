@@ -47,6 +47,8 @@ class Approach:
     address: str
     """Of the peer, without a port."""
     key: str = field(repr=False)
+    user: str | None = None
+    """Who logged in with a password; `key` is then the stream's name, or empty."""
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Parameters beside the key, percent-decoded; may hold secrets."""
 

@@ -24,7 +24,7 @@ from storage.migrate import upgrade
 from storage.streams import StreamStore
 from storage.tokens import TokenStore
 from vitrina import __version__
-from vitrina.gate import Admin, Gate
+from vitrina.gate import Admin, Gate, publish_users
 from vitrina.host import ProcessHost
 from vitrina.supervise import Supervisor
 from vitrina.telemetry import Telemetry
@@ -125,7 +125,9 @@ class _Server:
             settings=settings, store=store, registry=self._registry, cues=self._cues
         )
         self._rtmp = (
-            RtmpServer(settings=settings.rtmp, gate=gate, meter=telemetry)
+            RtmpServer(
+                settings=settings.rtmp, gate=gate, meter=telemetry, users=publish_users(settings)
+            )
             if settings.rtmp.enabled
             else None
         )

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ingest.addresses import EVERYWHERE_RULE, AddressRule
-from ingest.auth import ConfiguredKeys, authorize
-from ingest.source import KeyRefused, Refusal
+from ingest.auth import REFUSED_TEXT, ConfiguredKeys, authorize
+from ingest.source import Grant, KeyRefused, Refusal
 from media.limits import narrow
 from storage.streams import KeyOwner, StreamExists, StreamRefused
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from config.settings import Settings
-    from ingest.source import Approach, Grant
+    from ingest.source import Approach
     from media.registry import Registry
     from media.stream import Publication
     from overlay.service import CueService
@@ -29,13 +29,14 @@ class Gate:
         self._store = store
         self._registry = registry
         self._configured = ConfiguredKeys(_configured_keys(settings))
+        self._logins = {s.user: s.name for s in settings.streams.list if s.user is not None}
         self._limits = settings.limits
         self._own_limits = {s.name: s.limits for s in settings.streams.list}
         self._allow = {s.name: AddressRule(s.allow) for s in settings.streams.list}
 
     async def authorize(self, approach: Approach) -> Grant:
         """Find the stream of the key; raises `ingest.source.KeyRefused`."""
-        grant = await authorize(approach.key, self._configured, self._store)
+        grant = await self._identify(approach)
         if not self._allow.get(grant.stream, EVERYWHERE_RULE).allows(approach.address):
             raise KeyRefused(
                 "This stream is not published from your address: ask its owner to add it to the "
@@ -43,6 +44,20 @@ class Gate:
                 reason=Refusal.ADDRESS,
             )
         return replace(grant, limits=narrow(self._limits, self._own_limits.get(grant.stream)))
+
+    async def _identify(self, approach: Approach) -> Grant:
+        if approach.user is None:
+            return await authorize(approach.key, self._configured, self._store)
+        # The password was checked in the protocol; the key's place names the stream, if anything.
+        stream = self._logins.get(approach.user)
+        if stream is None:
+            raise KeyRefused(REFUSED_TEXT)
+        if approach.key not in ("", stream):
+            raise KeyRefused(
+                f"The user {approach.user} publishes the stream {stream}: put {stream} in place "
+                "of the stream key."
+            )
+        return Grant(stream=stream)
 
     def open(
         self,
@@ -59,6 +74,15 @@ class Gate:
             on_revoked=on_revoked,
             limits=grant.limits,
         )
+
+
+def publish_users(settings: Settings) -> dict[str, str]:
+    """Return the users that streams have, with their clear passwords (the protocol needs them)."""
+    return {
+        stream.user: stream.password.get_secret_value()
+        for stream in settings.streams.list
+        if stream.user is not None and stream.password is not None
+    }
 
 
 def _configured_keys(settings: Settings) -> Iterator[tuple[KeyOwner, str]]:

@@ -13,11 +13,13 @@ import structlog
 
 from config.settings import RtmpSettings
 from ingest.addresses import plain_address
+from ingest.rtmp.adobe import AdobeLogins
 from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import (
     Event,
     FormatChanged,
+    LoginAnswered,
     MetadataReceived,
     PublishEnded,
     PublishRequested,
@@ -62,6 +64,7 @@ class ConnectionHost(Protocol):
     meter: IngestMeter
     describe: Describe
     limits: ChunkLimits
+    logins: AdobeLogins | None
 
     def admit(self, connection: Connection, address: str) -> Fault | None:
         """Count a new connection in, or say why not."""
@@ -80,7 +83,9 @@ class Connection(asyncio.Protocol):
         self._protocol = protocol
         self._server = server
         self._meter = server.meter
-        self._session = ServerSession(limits=server.limits, describe=server.describe)
+        self._session = ServerSession(
+            limits=server.limits, describe=server.describe, logins=server.logins
+        )
         self._transport: asyncio.Transport | None = None
         self._publication: Publication | None = None
         self._admitted = False
@@ -116,7 +121,7 @@ class Connection(asyncio.Protocol):
 
         Not `secure`: a TLS handshake follows, and `connection_made` or `unsecured` behind it.
         """
-        self._address = plain_address(str(peer[0]))
+        self._address = self._session.address = plain_address(str(peer[0]))
         self._remote = f"{self._address}:{peer[1]}"
         fault = self._server.admit(self, self._address)
         if fault is not None:
@@ -273,6 +278,8 @@ class Connection(asyncio.Protocol):
                 if self._transport is not None:
                     self._transport.pause_reading()
                 self._server.check_key(self, event)
+            case LoginAnswered():
+                self._answer_login(failed=event.failed)
             case FormatChanged():
                 self._set_format(event)
             case TrackEnded():
@@ -292,6 +299,15 @@ class Connection(asyncio.Protocol):
             case _:
                 raise AssertionError(event)
 
+    def _answer_login(self, *, failed: bool) -> None:
+        """Close: the client comes back with what it was asked for, or not."""
+        self._reason = "login"
+        if failed:
+            self._reason = "rejected"
+            self._meter.rejected(self._protocol, Fault.KEY)
+            self._warn(Fault.KEY, "The login failed: check user and password in the encoder.")
+        self._close()
+
     def _set_format(self, event: FormatChanged) -> None:
         if self._publication is None:
             return
@@ -307,6 +323,7 @@ class Connection(asyncio.Protocol):
             address=self._address,
             key=request.key,
             query=request.query,
+            user=request.user,
         )
         try:
             async with asyncio.timeout(self._server.settings.handshake_timeout_s):

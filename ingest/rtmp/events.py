@@ -20,6 +20,15 @@ class PublishRequested:
     key: str = field(repr=False)
     query: Mapping[str, str] = field(repr=False)
     """Parameters of the URL and of the key, percent-decoded; may hold secrets."""
+    user: str | None = None
+    """Who logged in: the key is then the name of the stream, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAnswered:
+    """A login's next step, or its refusal, was answered: send that and close."""
+
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class PublishEnded:
 
 Event: TypeAlias = (
     PublishRequested
+    | LoginAnswered
     | FormatChanged
     | TrackEnded
     | TrackIgnored

@@ -6,12 +6,14 @@ import asyncio
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import structlog
 
 from config.settings import RtmpSettings
 from ingest.addresses import AddressRule
 from ingest.rtmp import door
+from ingest.rtmp.adobe import AdobeLogins
 from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.connection import Connection
 from ingest.rtmp.errors import Fault
@@ -43,9 +45,11 @@ class RtmpServer:
         gate: PublishGate,
         meter: IngestMeter,
         describe: Describe = describe_config,
+        users: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
         self.gate = gate
+        self.logins = AdobeLogins(users, settings.login_apps) if users else None
         self.meter = meter
         self.describe = describe
         self.started = asyncio.Event()

@@ -8,10 +8,17 @@ from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 
 from ingest.rtmp import flv
+from ingest.rtmp.adobe import AdobeLogins, LoggedIn, login_query
 from ingest.rtmp.amf0 import UNDEFINED, AmfValue, encode
 from ingest.rtmp.chunks import ChunkLimits, ChunkReader, ChunkWriter, Message
 from ingest.rtmp.errors import Fault, RtmpError
-from ingest.rtmp.events import Event, MetadataReceived, PublishEnded, PublishRequested
+from ingest.rtmp.events import (
+    Event,
+    LoginAnswered,
+    MetadataReceived,
+    PublishEnded,
+    PublishRequested,
+)
 from ingest.rtmp.handshake import ServerHandshake
 from ingest.rtmp.messages import (
     DYNAMIC_BANDWIDTH,
@@ -68,8 +75,14 @@ class ServerSession:
     transport sends what is left and closes. Memory is bounded by the limits of the chunk reader.
     """
 
-    def __init__(self, *, limits: ChunkLimits, describe: Describe) -> None:
+    def __init__(
+        self, *, limits: ChunkLimits, describe: Describe, logins: AdobeLogins | None = None
+    ) -> None:
         """`limits` hold once a key was accepted, tighter ones before."""
+        self.address = ""
+        """Of the peer, to count its failed logins."""
+        self._logins = logins
+        self._user: str | None = None
         self.state = State.HANDSHAKE
         self.received = 0
         """Bytes since the connection began."""
@@ -282,6 +295,8 @@ class ServerSession:
         self._app = _text(info.get("app"))
         self._tc_url = _text(info.get("tcurl"))
         self.flash_version = "".join(c for c in _text(info.get("flashver")) if c.isprintable())[:64]
+        if not self._log_in(command):
+            return
         self._reader.delta_after_absolute = self.flash_version.startswith(("FMLE", "Flash"))
         self.state = State.CONNECTED
         window = WINDOW_BYTES.to_bytes(4, "big")
@@ -302,6 +317,29 @@ class ServerSession:
             always=True,
         )
 
+    def _log_in(self, command: Command) -> bool:
+        """Take the next step of a login where one is asked for; False ends the connection."""
+        if self._logins is None:
+            return True
+        query = login_query(self._app, self._tc_url)
+        if not self._logins.asks(self._app.partition("?")[0], query):
+            return True
+        verdict = self._logins.answer(query, address=self.address, now_ns=self._now_ns)
+        if isinstance(verdict, LoggedIn):
+            self._user = verdict.user
+            return True
+        self._out.append(self._writer.set_chunk_size(CHUNK_SIZE))
+        info = {
+            "level": "error",
+            "code": "NetConnection.Connect.Rejected",
+            "description": verdict.description,
+        }
+        payload = encode("_error", command.transaction, None, info)
+        self._send(_COMMANDS, MessageType.COMMAND, 0, payload)
+        self.state = State.FAILED
+        self._events.append(LoginAnswered(failed=verdict.failed))
+        return False
+
     def _create_stream(self, command: Command) -> None:
         self._require_connect("createStream")
         if len(self._streams) >= MAX_STREAMS:
@@ -314,11 +352,13 @@ class ServerSession:
         self._require_connect("publish")
         if self.state is State.PUBLISHING:
             raise RtmpError(Fault.PROTOCOL, "The client published twice on one connection.")
-        target = publish_target(self._app, self._tc_url, command.text(0))
+        # After a login no part of the app stands for a key.
+        app = self._app if self._user is None else ""
+        target = publish_target(app, self._tc_url, command.text(0))
         # Some encoders publish on a stream id that they never created: answer on that one.
         self._publish_stream = stream_id
         self.state = State.AUTHORIZING
-        self._events.append(PublishRequested(target.key, target.query))
+        self._events.append(PublishRequested(target.key, target.query, self._user))
 
     def _fc_publish(self, command: Command) -> None:
         """Answer with `onFCPublish`, too: some hardware encoders wait for it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ingest.rtmp.adobe import PARAMETERS
+
 _MAX_PARAMETERS = 32
 _MAX_TEXT = 4096
 
@@ -20,10 +22,11 @@ class PublishTarget:
 def publish_target(app: str, tc_url: str, name: str) -> PublishTarget:
     """Find the key in what `connect` and `publish` said.
 
-    The key is the stream name up to its first `?`. Where that is empty (all of the URL went into
-    the server field, or OBS multitrack's `?clientConfigId=...` is the whole name) it is the last
-    part of the app. Parameters of tcUrl, app and name are merged, the later ones win.
-    Everything is percent-decoded once.
+    The key is the parameter `key` where there is one, whatever the stream is called then; else
+    the stream name up to its first `?`. Where that is empty (all of the URL went into the server
+    field, or OBS multitrack's `?clientConfigId=...` is the whole name) it is the last part of the
+    app. Parameters of tcUrl, app and name are merged, the later ones win; those of a login are
+    left out. Everything is percent-decoded once.
     """
     app_path, _, app_query = _clean(app).partition("?")
     key, _, name_query = _clean(name).partition("?")
@@ -32,7 +35,9 @@ def publish_target(app: str, tc_url: str, name: str) -> PublishTarget:
     query: dict[str, str] = {}
     for text in (_url_query(_clean(tc_url)), app_query, name_query):
         query.update(_parameters(text))
-    return PublishTarget(unquote(key), query)
+    for parameter in PARAMETERS:
+        query.pop(parameter, None)
+    return PublishTarget(query.pop("key", "") or unquote(key), query)
 
 
 def _clean(text: str) -> str:

@@ -145,6 +145,7 @@ class RecordingGate:
     def __init__(self, keys: dict[str, str]) -> None:
         self.keys = keys
         self.asked: list[str] = []
+        self.approaches: list[Approach] = []
         self.publications: list[RecordingPublication] = []
         self.opened = asyncio.Event()
         self.refuse = ""
@@ -155,8 +156,11 @@ class RecordingGate:
     async def authorize(self, approach: Approach) -> Grant:
         key = approach.key
         self.asked.append(key)
+        self.approaches.append(approach)
         if self.hold is not None:
             await self.hold.wait()
+        if approach.user is not None:
+            return Grant(stream=f"{approach.user}-{key}")
         if key not in self.keys:
             raise KeyRefused("The stream key is unknown.")
         return Grant(stream=self.keys[key])
@@ -272,13 +276,16 @@ class Peer:
 
 
 @asynccontextmanager
-async def running(**settings: object) -> AsyncIterator[Running]:
+async def running(
+    *, users: dict[str, str] | None = None, **settings: object
+) -> AsyncIterator[Running]:
     """A server on a free port of the loopback, stopped at the end; key `good` is stream `demo`."""
     gate, meter = RecordingGate({"good": "demo", "other": "second"}), RecordingMeter()
     server = RtmpServer(
         settings=RtmpSettings.model_validate({"host": "127.0.0.1", "port": 0, **settings}),
         gate=gate,
         meter=meter,
+        users=users,
     )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.run())

@@ -188,6 +188,11 @@ def test_what_follows_publish_waits_for_the_key_check(talk: Talk) -> None:
         ("live/KEY/", "", "?x", "KEY", {"x": ""}),
         ("'live'", "'rtmp://h/live'", "'KEY'", "KEY", {}),
         ("", "rtmp://[bad", "", "", {}),
+        ("live?key=KEY", "rtmp://h/live?key=KEY", "any", "KEY", {}),
+        ("live", "rtmp://h/live", "any?key=K%20Y&a=1", "K Y", {"a": "1"}),
+        ("live?key=KEY", "", "?clientConfigId=7", "KEY", {"clientConfigId": "7"}),
+        ("live?key=", "", "KEY", "KEY", {}),
+        ("live/KEY?user=u&response=r&opaque=o", "", "", "KEY", {}),
     ],
 )
 def test_where_the_key_is(
