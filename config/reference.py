@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from config.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -92,20 +92,25 @@ def toml(value: object) -> str:
 
 def _type(field: FieldInfo) -> str:
     name = _type_name(field.annotation)
-    bounds = [
+    return ", ".join([name, *_bounds(field.metadata)])
+
+
+def _bounds(rules: Sequence[object]) -> list[str]:
+    return [
         text.format(getattr(rule, attribute))
-        for rule in field.metadata
+        for rule in rules
         for attribute, text in _BOUNDS
         if getattr(rule, attribute, None) is not None
     ]
-    return ", ".join([name, *bounds])
 
 
 def _type_name(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
     if isinstance(annotation, types.UnionType):
         kinds = [_type_name(kind) for kind in arguments if kind is not type(None)]
-        return " or ".join([*kinds, "unset"])
+        return " or ".join([*kinds, "unset"] if type(None) in arguments else kinds)
+    if typing.get_origin(annotation) is typing.Annotated:
+        return ", ".join([_type_name(arguments[0]), *_bounds(arguments[1].metadata)])
     if typing.get_origin(annotation) is tuple:
         return f"list of {_type_name(arguments[0])}"
     if typing.get_origin(annotation) is dict:

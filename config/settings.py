@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -255,6 +255,8 @@ class StreamsSettings(Section):
 
     grace_s: float = Field(30.0, ge=0, le=600)
     """How long a stream waits for its encoder before it ends."""
+    standby_return_s: Annotated[float, Field(ge=0, le=3600)] | Literal["manual"] = 10.0
+    """The show returns to a primary encoder that was healthy for so long; `manual`: by API only."""
     list: tuple[StreamSettings, ...] = ()
     """Streams that always exist."""
 

@@ -13,6 +13,10 @@ class NotLive(Exception):
     """The stream has nothing to play; the text says why, for the viewer's page."""
 
 
+class SourceUnavailable(Exception):
+    """The encoder asked for cannot go on air; the text says why, for the producer."""
+
+
 class Resource(Protocol):
     """An init segment, segment or part, complete and in RAM; never changes."""
 
@@ -79,7 +83,13 @@ class StreamView(Protocol):
     def summary(self) -> Mapping[str, object]:
         """Return what `GET /api/v1/streams/S` answers, JSON-ready; delivery adds `viewers`.
 
-        Keys: `name`, `state`, `tracks`, `bitrate_bps`, `findings`, `renditions`.
+        Keys: `name`, `state`, `tracks`, `bitrate_bps`, `findings`, `renditions`, `sources`.
+        """
+
+    def choose_source(self, role: str) -> None:
+        """Put the `primary` or `backup` encoder on air; `auto`: leave it to the rule.
+
+        Raises `SourceUnavailable`.
         """
 
     def findings(self) -> Sequence[Mapping[str, object]]:

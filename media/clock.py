@@ -40,6 +40,10 @@ class ShowClock:
         """First tick of a UTC millisecond; negative before the show."""
         return (utc_ms - self.epoch_ms) * TICKS_PER_MS
 
+    def monotonic_ns(self, ticks: int) -> int:
+        """Monotonic moment of a show time."""
+        return self.origin_ns + ticks * 1_000_000_000 // TICKS_PER_SECOND
+
     def now(self, now_ns: int) -> int:
         """Show time of a monotonic moment."""
         return (now_ns - self.origin_ns) * TICKS_PER_SECOND // 1_000_000_000

@@ -71,6 +71,7 @@ class Code(StrEnum):
     RESOLUTION_ODD = "resolution_odd"
     PORTRAIT = "portrait"
     RECONNECTS = "reconnects"
+    STANDBY = "standby"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,12 @@ class MediaMeter(Protocol):
     def pressure(self, stream: str, step: int) -> None:
         """Set the step of the ladder's pressure rule; 0 is full quality."""
 
+    def switched(self, stream: str, reason: str) -> None:
+        """Count a switch to the stream's other encoder, made because of `reason`."""
+
+    def source(self, stream: str, role: str, *, health: float, on_air: bool) -> None:
+        """Report one encoder's health, 0 to 1, and whether it feeds the show."""
+
     def finding(self, stream: str, code: str, change: str) -> None:
         """Note that a finding was `opened`, `updated` or `closed`."""
 

@@ -158,6 +158,26 @@ TOO_FAST = (
     "push a file."
 )
 
+
+def standby(
+    *, on_air: str, other: str, reason: str, complaint: str | None, return_s: float | None
+) -> str:
+    """Say which of two encoders is on air, and why.
+
+    `complaint`: what the other one did, as the end of a sentence; `return_s`: seconds of health
+    after which the show goes back to it by itself.
+    """
+    if reason == "requested":
+        return f"The {on_air} encoder is on air: it was asked for by the API."
+    if reason == "returned":
+        return f"The {on_air} encoder is on air again: it has been healthy."
+    did = complaint or "failed"
+    text = f"The {on_air} encoder is on air: the {other} encoder {did}."
+    if return_s is None:
+        return text
+    return f"{text} Mend it; the show returns to it when it has been healthy for {return_s:g} s."
+
+
 # ── times ────────────────────────────────────────────────────────────────────────────────────
 
 TIMESTAMPS_WRAP = (

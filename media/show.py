@@ -126,6 +126,11 @@ class Show:
         return self.clock.now(self._now_ns())
 
     @property
+    def newest(self) -> int:
+        """Presentation time of the newest packet of all runs, in ticks; 0 before the first."""
+        return self._newest
+
+    @property
     def on_air(self) -> bool:
         """Whether a publisher's media flows."""
         return self._run is not None and self._run.started
@@ -136,13 +141,17 @@ class Show:
         timeline = self._run.timeline if self._run is not None else None
         return timeline.lead if timeline is not None else 0
 
-    def begin_run(self, *, protocol: str, wrap_ticks: int) -> None:
-        """Start mapping a new publisher; a run in progress ends."""
+    def begin_run(self, *, protocol: str, wrap_ticks: int, switched: bool = False) -> None:
+        """Start mapping a new publisher; a run in progress ends.
+
+        `switched`: it was connected before and stood by, so it is no reconnect.
+        """
         self.end_run()
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
         self._packager.begin()
-        self._health.began(self.now)
+        if not switched:
+            self._health.began(self.now)
 
     def end_run(self) -> None:
         """Note that the publisher left: what it sent is published, then come gaps."""

@@ -1,8 +1,9 @@
 """A stream: its publishers one after the other, its shows, its state.
 
-The newest authenticated publisher always wins: it takes over at once. A publisher that leaves
-opens the grace; one that comes back within it continues the same show, clock and media sequence
-numbers. When the grace runs out the show ends; the next publisher starts a new one.
+The newest authenticated publisher of a role always wins: it takes over at once. Which of the two
+roles is on air is decided by `media.switcher`. The last publisher that leaves opens the grace; one
+that comes back within it continues the same show, clock and media sequence numbers. When the
+grace runs out the show ends; the next publisher starts a new one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from media.clock import ShowClock
 from media.excess import ExcessWatch
 from media.findings import Severity
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
-from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.model import Kind, Packet, Role, TrackFormat
 from media.show import Show
+from media.switcher import Switcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from media.hls.seams import TimedMetadata
     from media.ladder import Encoders
     from media.meter import MediaMeter
+    from media.source import Source
     from media.tap import PacketTap
     from media.transcode.process import RungSink
 
@@ -76,15 +79,15 @@ class Publication:
     """One publisher's hold on a stream (`ingest.source.Publication`)."""
 
     def __init__(
-        self, stream: Stream, *, protocol: str, on_revoked: Callable[[str], None], limits: Limits
+        self, stream: Stream, source: Source, *, on_revoked: Callable[[str], None], limits: Limits
     ) -> None:
         self._stream = stream
+        self.source = source
         self._limits = limits
         self._watch = ExcessWatch(limits)
         self._excess = False
         self._tracks: set[tuple[Kind, int]] = set()
         self._on_revoked = on_revoked
-        self.protocol = protocol
         self.closed = False
         self.packets = 0
 
@@ -96,8 +99,7 @@ class Publication:
     @property
     def lead_s(self) -> float:
         """Seconds by which the encoder is ahead of real time: slow its reading down above 1."""
-        show = self._stream.show
-        return 0.0 if self.closed or show is None else show.lead / TICKS_PER_SECOND
+        return 0.0 if self.closed else self._stream.switcher.lead_s(self.source)
 
     def set_format(self, track: int, track_format: TrackFormat) -> None:
         """Announce or change a track; raises `media.model.FormatRefused`."""
@@ -105,12 +107,12 @@ class Publication:
         self._tracks.add((track_format.kind, track))
         check_tracks(len(self._tracks), self._limits)
         if track == 0 and not self.closed:
-            self._stream.require_show().set_format(track_format)
+            self._stream.switcher.set_format(self.source, track_format)
 
     def drop_track(self, track: int, kind: Kind) -> None:
         """Note that the encoder ended a track."""
         if track == 0 and not self.closed:
-            self._stream.require_show().drop_track(kind)
+            self._stream.switcher.drop_track(self.source, kind)
 
     def push(self, packet: Packet) -> None:
         """Take one access unit in source time; raises `media.limits.LimitExceeded`."""
@@ -119,7 +121,7 @@ class Publication:
             self._note(excess)
         if packet.track == 0 and not self.closed:
             self.packets += 1
-            self._stream.require_show().push(packet)
+            self._stream.switcher.push(self.source, packet)
 
     def _note(self, excess: str | None) -> None:
         """Close the connection of an encoder that sends too much, or keep its finding current."""
@@ -164,7 +166,14 @@ class Stream:
         self.host = host
         self.show: Show | None = None
         self.state = State.IDLE
-        self._publication: Publication | None = None
+        self.switcher = Switcher(
+            stream=name,
+            show=self.require_show,
+            meter=host.meter,
+            return_s=_return_s(host.settings),
+            now_ns=host.now_ns,
+        )
+        self._publications: dict[Role, Publication] = {}
         self._left_ns: int | None = None
         self._ended_ns: int | None = None
 
@@ -180,8 +189,9 @@ class Stream:
 
     @property
     def protocol(self) -> str | None:
-        """Protocol of the publisher, None without one."""
-        return self._publication.protocol if self._publication is not None else None
+        """Protocol of the publisher on air, None without one."""
+        source = self.switcher.on_air
+        return source.protocol if source is not None else None
 
     def edge(self) -> int | None:
         """First moment (ticks) that no rendition of the show has published."""
@@ -205,36 +215,44 @@ class Stream:
         wrap_ticks: int,
         on_revoked: Callable[[str], None],
         limits: Limits | None = None,
+        role: Role = Role.PRIMARY,
     ) -> Publication:
-        """Start a publisher's run; one in progress is taken over at once.
+        """Start a publisher's run; one in progress in the same role is taken over at once.
 
         `limits` bound what it may send; None: the server's.
         """
-        if self._publication is not None:
-            log.info("publisher taken over", stream=self.name, protocol=protocol)
-            previous, self._publication = self._publication, None
+        if (previous := self._publications.pop(role, None)) is not None:
+            log.info("publisher taken over", stream=self.name, role=role.value, protocol=protocol)
             previous.revoke("Another encoder publishes this stream now.")
         if self.show is None or self.show.ended:
             self._new_show()
-        self.require_show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks)
         self._left_ns = None
-        self._publication = Publication(
+        publication = self._publications[role] = Publication(
             self,
-            protocol=protocol,
+            self.switcher.connect(role=role, protocol=protocol, wrap_ticks=wrap_ticks),
             on_revoked=on_revoked,
             limits=limits or narrow(self.host.settings.limits),
         )
-        log.info("publisher connected", stream=self.name, protocol=protocol)
-        return self._publication
+        log.info("publisher connected", stream=self.name, role=role.value, protocol=protocol)
+        return publication
 
     def left(self, publication: Publication, reason: str) -> None:
         """Note that a publisher is gone (called by `Publication.close`)."""
-        if publication is not self._publication:
+        role = publication.source.role
+        if self._publications.get(role) is not publication:
             return
-        self._publication = None
+        del self._publications[role]
+        log.info(
+            "publisher left",
+            stream=self.name,
+            role=role.value,
+            reason=reason,
+            packets=publication.packets,
+        )
+        self.switcher.leave(publication.source)
+        if self._publications:
+            return
         self._left_ns = self.host.now_ns()
-        log.info("publisher left", stream=self.name, reason=reason, packets=publication.packets)
-        self.require_show().end_run()
         if self.state is State.LIVE:
             self._change(State.RECONNECTING)
 
@@ -262,7 +280,9 @@ class Stream:
     def tick(self) -> None:
         """End the show when its grace has run out, free it when nobody needs it any more."""
         now = self.host.now_ns()
-        if self._left_ns is not None and self._publication is None:
+        if self._publications:
+            self.switcher.tick()
+        elif self._left_ns is not None:
             grace_ns = int(self.host.settings.streams.grace_s * 1e9)
             if now - self._left_ns >= grace_ns:
                 self.end()
@@ -277,8 +297,9 @@ class Stream:
         `text` tells a publisher why it is sent away.
         """
         self._left_ns = None
-        if self._publication is not None:
-            publication, self._publication = self._publication, None
+        publications, self._publications = self._publications, {}
+        self.switcher.clear()
+        for publication in publications.values():
             publication.revoke(text)
         if self.show is None or self.show.ended:
             return
@@ -292,3 +313,8 @@ class Stream:
         if state is not self.state:
             log.info("stream state", stream=self.name, state=state.value)
             self.state = state
+
+
+def _return_s(settings: Settings) -> float | None:
+    wanted = settings.streams.standby_return_s
+    return None if wanted == "manual" else wanted

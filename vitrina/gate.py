@@ -73,6 +73,7 @@ class Gate:
             wrap_ticks=wrap_ticks,
             on_revoked=on_revoked,
             limits=grant.limits,
+            role=grant.role,
         )
 
 

@@ -154,6 +154,16 @@ class Telemetry:
             "track",
         )
 
+        self._switches = f.counter(
+            "ingest_switches_total", "Switches to a stream's other encoder.", "stream", "reason"
+        )
+        self._health = f.gauge(
+            "ingest_health", "How well an encoder sends, 0 to 1.", "stream", "role"
+        )
+        self._active = f.gauge(
+            "ingest_active", "1 for the encoder that feeds the show.", "stream", "role"
+        )
+
     def _declare_media(self, f: _Families) -> None:
         self._repairs = f.counter(
             "timeline_repairs_total",
@@ -217,7 +227,8 @@ class Telemetry:
         )
         self._frames_dropped = f.counter(
             "dropped_frames_total",
-            "Pictures given up: full pipe to the worker, damaged at the decoder, late for a rung.",
+            "Given up: full pipe to the worker, damaged at the decoder, late for a rung, "
+            "too much for an encoder that stands by.",
             "stream",
             "place",
         )
@@ -349,6 +360,15 @@ class Telemetry:
     def pressure(self, stream: str, step: int) -> None:
         """The ladder is at this step of its pressure rule."""
         self._pressure(stream).set(step)
+
+    def switched(self, stream: str, reason: str) -> None:
+        """Another encoder went on air."""
+        self._switches(stream, reason).inc()
+
+    def source(self, stream: str, role: str, *, health: float, on_air: bool) -> None:
+        """Health and place of one encoder."""
+        self._health(stream, role).set(health)
+        self._active(stream, role).set(on_air)
 
     def finding(self, stream: str, code: str, change: str) -> None:
         """A finding opened, changed or closed; a code that nobody knows is `other`."""

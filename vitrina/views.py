@@ -6,9 +6,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from delivery.seams import NotLive
+from delivery.seams import NotLive, SourceUnavailable
 from media.hls.multivariant import RenditionInfo, render_multivariant
-from media.model import Kind, TrackFormat
+from media.model import Kind, Role, TrackFormat
+from media.source import SourceRefused
 from media.stream import State
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from media.hls.rendition import Rendition
     from media.registry import Registry
     from media.show import Show
+    from media.source import SourceView
     from media.stream import Stream
 
 READY_WAIT_S = 6.0
@@ -91,6 +93,13 @@ class View:
         self._multivariant = (show, len(listed), now, body)
         return body
 
+    def choose_source(self, role: str) -> None:
+        """Put an encoder on air; raises `delivery.seams.SourceUnavailable`."""
+        try:
+            self.stream.switcher.choose(None if role == "auto" else Role(role))
+        except SourceRefused as err:
+            raise SourceUnavailable(str(err)) from None
+
     def rendition(self, name: str) -> Rendition | None:
         """Return one rendition of the current show."""
         show = self.stream.show
@@ -107,6 +116,8 @@ class View:
             "bitrate_bps": sum(bitrates.values()),
             "tracks": [_track(f, bitrates) for f in show.formats()] if show else [],
             "findings": self.findings(),
+            "sources": [_source(each) for each in self.stream.switcher.views()],
+            "source": chosen.value if (chosen := self.stream.switcher.chosen) else "auto",
             "renditions": [_rendition(r, show) for r in show.lineup.listed()] if show else [],
         }
 
@@ -132,6 +143,17 @@ def _finding(finding: Finding) -> Mapping[str, object]:
 def _time(utc_ms: int) -> str:
     moment = datetime.fromtimestamp(utc_ms / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _source(source: SourceView) -> dict[str, object]:
+    return {
+        "role": source.role.value,
+        "protocol": source.protocol,
+        "state": source.state.value,
+        "health": source.health,
+        "bitrate_bps": source.bitrate_bps,
+        "since": _time(source.since_ms),
+    }
 
 
 def _info(rendition: Rendition, show: Show) -> RenditionInfo:

@@ -37,6 +37,27 @@ class FindingState(BaseModel):
     until: str | None = Field(description="When it was closed; null while it is open.")
 
 
+class ChosenSource(BaseModel):
+    """Body of `POST /streams/S/source`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["primary", "backup", "auto"] = Field(
+        description="Which encoder is on air while it is well; auto: the primary one."
+    )
+
+
+class Source(BaseModel):
+    """One of a stream's two encoders."""
+
+    role: Literal["primary", "backup"]
+    protocol: str
+    state: Literal["on_air", "standby", "failed"]
+    health: float = Field(description="0 to 1: bitrate, pictures, pace, timestamps, key frames.")
+    bitrate_bps: int
+    since: str = Field(description="RFC 3339: in this state since then.")
+
+
 class Stream(BaseModel):
     """State of a stream; more keys may come."""
 
@@ -51,6 +72,10 @@ class Stream(BaseModel):
         [], description="Open ones, oldest first, then those that were closed, newest first."
     )
     renditions: list[dict[str, Any]] = []
+    sources: list[Source] = Field([], description="Encoders of the show, the primary one first.")
+    source: Literal["primary", "backup", "auto"] = Field(
+        "auto", description="Which encoder was asked for; auto: the rule decides."
+    )
 
 
 class StreamList(BaseModel):

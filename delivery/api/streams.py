@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from delivery.api.models import NewStream, Stream, StreamKey, StreamList
+from delivery.api.models import ChosenSource, NewStream, Stream, StreamKey, StreamList
 from delivery.body import query_choice, read_object
 from delivery.deps import PARTS, PRINCIPAL
 from delivery.problems import Problem, from_validation
 from delivery.routing import Answer, Parameter, Route, Scope
+from delivery.seams import SourceUnavailable
 
 if TYPE_CHECKING:
     from delivery.seams import StreamView
@@ -86,6 +87,17 @@ async def rotate_key(request: web.Request) -> web.Response:
     return web.json_response({"name": view.name, "key": key}, headers={"Cache-Control": "no-store"})
 
 
+async def choose_source(request: web.Request) -> web.Response:
+    """`POST /streams/S/source`."""
+    view = require_stream(request)
+    body = await read_object(request, limit=request.app[PARTS].deps.limits.max_body_bytes)
+    try:
+        view.choose_source(validated(ChosenSource, body).role)
+    except SourceUnavailable as err:
+        raise Problem(409, str(err)) from None
+    return web.json_response(summary(request, view))
+
+
 _ROLES = ("primary", "backup")
 _STREAMS = "/api/v1/streams"
 _STREAM = "/api/v1/streams/{stream}"
@@ -145,6 +157,18 @@ ROUTES = (
         tag="streams",
         answers={204: Answer(description="Gone.", content_type=None)},
         errors=(404, 409, 503),
+    ),
+    Route(
+        method="POST",
+        path=f"{_STREAM}/source",
+        name="choose_source",
+        summary="Put the primary or the backup encoder on air, at its next key frame",
+        handler=choose_source,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        body=ChosenSource,
+        answers={200: Answer(description="The stream.", model=Stream)},
+        errors=(404, 409),
     ),
     Route(
         method="POST",

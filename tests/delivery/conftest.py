@@ -17,7 +17,7 @@ from config.settings import CuesSettings, HlsSettings, HttpSettings, LimitsSetti
 from delivery.app import build_app
 from delivery.deps import Deps
 from delivery.meter import NoDeliveryMeter
-from delivery.seams import NotLive, Principal
+from delivery.seams import NotLive, Principal, SourceUnavailable
 from delivery.server import HttpServer
 from media.hls.rendition import Rendition
 from media.hls.seams import NoMetadata
@@ -100,6 +100,7 @@ class FakeStream:
             declared_bps=128000,
         )
         self._frames = 0
+        self.source = "auto"
 
     @property
     def live(self):
@@ -137,6 +138,11 @@ class FakeStream:
     def rendition(self, name):
         return self.audio if name == "audio" else None
 
+    def choose_source(self, role):
+        if role == "primary":
+            raise SourceUnavailable("No primary encoder is connected.")
+        self.source = role
+
     def summary(self):
         tracks: list = []
         return {
@@ -144,6 +150,7 @@ class FakeStream:
             "state": self.state,
             "tracks": tracks,
             "findings": self.findings(),
+            "source": self.source,
         }
 
     def findings(self):

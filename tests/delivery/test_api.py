@@ -389,3 +389,18 @@ async def test_an_import_of_nothing_but_faults_has_a_short_answer(site):
 async def test_products_of_a_page_in_the_order_asked(site):
     async with site.get("/live/demo/products.json?sku=NO&sku=DEMO-1&sku=DEMO-1") as response:
         assert [p["sku"] for p in (await response.json())["products"]] == ["DEMO-1"]
+
+
+async def test_an_encoder_may_be_put_on_air(site):
+    async with site.call(
+        "POST", "/api/v1/streams/demo/source", json={"role": "backup"}
+    ) as response:
+        assert response.status == 200
+        assert (await response.json())["source"] == "backup"
+    async with site.call(
+        "POST", "/api/v1/streams/demo/source", json={"role": "primary"}
+    ) as response:
+        assert response.status == 409
+        assert (await problem(response))["detail"] == "No primary encoder is connected."
+    async with site.call("POST", "/api/v1/streams/demo/source", json={"role": "third"}) as response:
+        assert response.status == 422

@@ -38,6 +38,8 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.dropped(stream, "rung", 2)
     meter.worker_restarted(stream, "hang")
     meter.pressure(stream, 1)
+    meter.switched(stream, "silent")
+    meter.source(stream, "backup", health=0.5, on_air=True)
     meter.finding(stream, "keyframe_interval", "opened")
     meter.cue_written(stream, "pin", "fire")
     meter.cue_listed(stream, 0.1)
