@@ -315,6 +315,20 @@ class AuthSettings(Section):
     """A token that may do everything."""
     producer_token: SecretStr | None = None
     """A token that may fire cues on every stream."""
+    publish_hook_url: str | None = Field(None, pattern=r"^https?://[^/?#\s]+\S*$")
+    """Asked by a signed POST before anybody publishes; anything but a yes in time is a no."""
+    publish_hook_secret: SecretStr | None = Field(None, min_length=16)
+    """Key of the signature (HMAC-SHA256), at least 16 characters."""
+    publish_hook_timeout_s: float = Field(3.0, gt=0, le=30)
+    """Deadline of the answer, connecting included."""
+
+    @model_validator(mode="after")
+    def _hook_with_secret(self) -> AuthSettings:
+        if (self.publish_hook_url is None) != (self.publish_hook_secret is None):
+            raise ValueError(
+                "publish_hook_url and publish_hook_secret are given together or not at all"
+            )
+        return self
 
 
 class StorageSettings(Section):

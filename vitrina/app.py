@@ -25,6 +25,7 @@ from storage.streams import StreamStore
 from storage.tokens import TokenStore
 from vitrina import __version__
 from vitrina.gate import Admin, Gate, publish_users
+from vitrina.hook import PublishHook
 from vitrina.host import ProcessHost
 from vitrina.supervise import Supervisor
 from vitrina.telemetry import Telemetry
@@ -71,7 +72,11 @@ async def serve(
     try:
         await upgrade(database)
         async with Supervisor(meter=telemetry) as supervisor:
-            await _Server(settings, telemetry, database, supervisor).run(ready)
+            server = _Server(settings, telemetry, database, supervisor)
+            try:
+                await server.run(ready)
+            finally:
+                await server.close()
     finally:
         await database.dispose()
 
@@ -120,13 +125,20 @@ class _Server:
         )
         for stream in settings.streams.list:
             self._registry.add(stream.name)
-        gate = Gate(settings=settings, store=store, registry=self._registry)
+        wanted = settings.auth.publish_hook_url is not None
+        self._hook = PublishHook(settings.auth, telemetry) if wanted else None
+        gate = Gate(settings=settings, store=store, registry=self._registry, hook=self._hook)
         self._admin = Admin(
             settings=settings, store=store, registry=self._registry, cues=self._cues
         )
         self._rtmp = (
             RtmpServer(
-                settings=settings.rtmp, gate=gate, meter=telemetry, users=publish_users(settings)
+                settings=settings.rtmp,
+                gate=gate,
+                meter=telemetry,
+                users=publish_users(settings),
+                check_timeout_s=settings.rtmp.handshake_timeout_s
+                + settings.auth.publish_hook_timeout_s,
             )
             if settings.rtmp.enabled
             else None
@@ -176,6 +188,11 @@ class _Server:
                 await self._end_shows()
                 for part in parts:
                     part.cancel()
+
+    async def close(self) -> None:
+        """Let go of what `run` opened."""
+        if self._hook is not None:
+            await self._hook.close()
 
     async def _end_shows(self) -> None:
         self._stopping = True

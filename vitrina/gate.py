@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from media.stream import Publication
     from overlay.service import CueService
     from storage.streams import StreamStore
+    from vitrina.hook import PublishHook
 
 
 class Gate:
     """Implements `ingest.source.PublishGate`."""
 
-    def __init__(self, *, settings: Settings, store: StreamStore, registry: Registry) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        store: StreamStore,
+        registry: Registry,
+        hook: PublishHook | None = None,
+    ) -> None:
+        self._hook = hook
         self._store = store
         self._registry = registry
         self._configured = ConfiguredKeys(_configured_keys(settings))
@@ -35,7 +44,7 @@ class Gate:
         self._allow = {s.name: AddressRule(s.allow) for s in settings.streams.list}
 
     async def authorize(self, approach: Approach) -> Grant:
-        """Find the stream of the key; raises `ingest.source.KeyRefused`."""
+        """Find the stream of the key or the login, then ask the hook; raises `KeyRefused`."""
         grant = await self._identify(approach)
         if not self._allow.get(grant.stream, EVERYWHERE_RULE).allows(approach.address):
             raise KeyRefused(
@@ -43,7 +52,9 @@ class Gate:
                 "stream's allow-list.",
                 reason=Refusal.ADDRESS,
             )
-        return replace(grant, limits=narrow(self._limits, self._own_limits.get(grant.stream)))
+        closer = await self._hook.ask(approach, grant) if self._hook is not None else None
+        own = self._own_limits.get(grant.stream)
+        return replace(grant, limits=narrow(self._limits, own, closer))
 
     async def _identify(self, approach: Approach) -> Grant:
         if approach.user is None:

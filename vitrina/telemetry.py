@@ -130,6 +130,16 @@ class Telemetry:
             "protocol",
             "reason",
         )
+        self._hook = f.counter(
+            "publish_hook_requests_total",
+            "Questions to the authorisation hook, by what came of them.",
+            "result",
+        )
+        self._hook_time = f.histogram(
+            "publish_hook_duration_seconds",
+            "Time that the authorisation hook took.",
+            buckets=_REQUEST_BUCKETS,
+        )
         self._rejected = f.counter(
             "ingest_rejected_total",
             "Connections refused or cut for the peer's fault, by reason.",
@@ -300,6 +310,13 @@ class Telemetry:
     def bytes_in(self, protocol: str, size: int) -> None:
         """`size` bytes were read from the network."""
         self._network(protocol).inc(size)
+
+    # vitrina.hook.HookMeter
+
+    def hook_asked(self, result: str, seconds: float) -> None:
+        """The hook answered, or did not."""
+        self._hook(result).inc()
+        self._hook_time().observe(seconds)
 
     # media.meter.MediaMeter
 

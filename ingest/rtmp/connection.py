@@ -65,6 +65,7 @@ class ConnectionHost(Protocol):
     describe: Describe
     limits: ChunkLimits
     logins: AdobeLogins | None
+    check_timeout_s: float
 
     def admit(self, connection: Connection, address: str) -> Fault | None:
         """Count a new connection in, or say why not."""
@@ -326,7 +327,7 @@ class Connection(asyncio.Protocol):
             user=request.user,
         )
         try:
-            async with asyncio.timeout(self._server.settings.handshake_timeout_s):
+            async with asyncio.timeout(self._server.check_timeout_s):
                 grant = await self._server.gate.authorize(approach)
             if not self._closing_ns and not self._lost():
                 self._open(grant)

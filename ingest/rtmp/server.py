@@ -46,9 +46,12 @@ class RtmpServer:
         meter: IngestMeter,
         describe: Describe = describe_config,
         users: Mapping[str, str] | None = None,
+        check_timeout_s: float | None = None,
     ) -> None:
         self.settings = settings
         self.gate = gate
+        self.check_timeout_s = check_timeout_s or settings.handshake_timeout_s
+        """Longest that the gate may take to say yes or no."""
         self.logins = AdobeLogins(users, settings.login_apps) if users else None
         self.meter = meter
         self.describe = describe

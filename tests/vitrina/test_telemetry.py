@@ -25,6 +25,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.connection_opened("rtmp")
     meter.connection_closed("rtmp", "bye")
     meter.rejected("rtmp", "bad_key")
+    meter.hook_asked("allowed", 0.1)
     meter.bytes_in("rtmp", 10)
     meter.media_in(stream, "rtmp", "video", 3, 1000)
     meter.repaired(stream, "backwards")
