@@ -391,6 +391,8 @@ class LimitsSettings(Section):
     """Seconds' worth of bit rate and frame rate that may come in advance: a link that recovers."""
     on_excess: Literal["close", "finding"] = "close"
     """Beyond that: close the connection, or only report a finding."""
+    worker_memory_mb: int = Field(1536, ge=256, le=65536)
+    """Writable memory of one transcode worker, MiB (RLIMIT_DATA); one that needs more ends."""
     max_streams: int = Field(64, ge=1)
     """Streams that may exist."""
     max_http_connections: int = Field(10000, ge=10)

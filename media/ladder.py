@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import LadderSettings
-    from media.slate import SlateLoop
+    from media.slate import SlateLoop, SlateOrder
     from media.transcode.pressure import Strain
     from media.transcode.process import RungSink
 
@@ -44,6 +44,9 @@ class Encoders(Protocol):
 
     def boundary(self, ticks: int) -> None:
         """Force an IDR on the first picture at or after `ticks` on every rung."""
+
+    def order_slate(self, order: SlateOrder) -> None:
+        """Have a slate made; `RungSink.slate_made` or `slate_failed` answers, always later."""
 
     async def stop(self) -> None:
         """End the worker."""

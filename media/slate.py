@@ -70,3 +70,8 @@ class SlateOrder:
     """A configured image or video in place of the last picture, shown as it is, without text."""
     serial: int
     """Echoed in the answer, so that late answers are told apart."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the slate: 4:2:0 halves both, so they are even."""
+        return max(2, self.width - self.width % 2), max(2, self.height - self.height % 2)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from media.transcode.cadence import BoundaryMarks, FrameRateCap, measured_rate, nominal_rate
 from media.transcode.libav import TIME_BASE, DecodeFailed, VideoDecoder
-from media.transcode.messages import Boundary, Coded, Configure, Finish, Opened, Relief, Source
+from media.transcode.making import still_slate
+from media.transcode.messages import (
+    Boundary,
+    Coded,
+    Configure,
+    Finish,
+    MakeSlate,
+    Opened,
+    Relief,
+    Source,
+)
 from media.transcode.plan import AUDIO
 from media.transcode.queues import PacketQueue, Picture
 from media.transcode.rungs import RungThread
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
     from media.transcode.messages import FromWorker
+    from media.transcode.queues import Item
     from media.transcode.sound import AudioUnit
 
 CATCH_UP_NS = 5_000_000_000
@@ -55,6 +66,7 @@ class VideoThread:
         self._need_key = True
         self._rate_unknown = False
         self._first: Picture | None = None
+        self._newest: VideoFrame | None = None
         self._thread = threading.Thread(target=self._run, name="decode-video", daemon=True)
 
     def start(self) -> None:
@@ -78,7 +90,7 @@ class VideoThread:
         except Exception as err:  # the thread's fault boundary: the process ends with a reason
             self._failed(err)
 
-    def _handle(self, item: Configure | Source | Boundary | Finish) -> bool:
+    def _handle(self, item: Item) -> bool:
         match item:
             case Source():
                 self._decode(item)
@@ -89,6 +101,8 @@ class VideoThread:
                 self._marks.announce(item.ticks)
             case Configure():
                 self._configure(item)
+            case MakeSlate():
+                self._send(still_slate(item, self._newest))
             case Finish():
                 self._drain_decoder()
                 self._release_first()
@@ -165,6 +179,7 @@ class VideoThread:
             self._need_key = True
             return
         for frame in frames:
+            self._newest = frame
             self._picture(frame)
 
     def _too_late(self, source: Source) -> bool:
@@ -247,7 +262,7 @@ class AudioThread:
         except Exception as err:  # the thread's fault boundary: the process ends with a reason
             self._failed(err)
 
-    def _handle(self, item: Configure | Source | Boundary | Finish) -> bool:
+    def _handle(self, item: Item) -> bool:
         match item:
             case Source():
                 self._convert(item)
@@ -257,7 +272,7 @@ class AudioThread:
             case Finish():
                 self._close()
                 return False
-            case Boundary():
+            case Boundary() | MakeSlate():
                 pass
         return True
 

@@ -56,8 +56,10 @@ class WorkerLink:
         """Access units that did not fit into the pipe."""
 
     @classmethod
-    async def spawn(cls, nice: int) -> Self:
-        """Start `media.transcode.worker`. Raises `OSError`."""
+    async def spawn(
+        cls, nice: int, memory_bytes: int, *, module: str = "media.transcode.worker"
+    ) -> Self:
+        """Start `module` with so much writable memory at most. Raises `OSError`."""
         ours, theirs = socket.socketpair()
         try:
             for end in (ours, theirs):
@@ -66,9 +68,10 @@ class WorkerLink:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "media.transcode.worker",
+                module,
                 str(theirs.fileno()),
                 str(nice),
+                str(memory_bytes),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-    from media.transcode.messages import Boundary, Configure, Finish
+    from media.transcode.messages import Boundary, Configure, Finish, MakeSlate
+
+    Item = Configure | Source | Boundary | MakeSlate | Finish
 
 MAX_PICTURES = 8
 MAX_PACKETS = 4096
@@ -98,12 +100,12 @@ class PacketQueue:
     """Messages from the socket to one decoder thread; full means that the socket waits."""
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
-        self._items: deque[Configure | Source | Boundary | Finish] = deque()
+        self._items: deque[Item] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
         self._now_ns = now_ns
 
-    def put(self, item: Configure | Source | Boundary | Finish) -> None:
+    def put(self, item: Item) -> None:
         """Append; blocks while the queue is full."""
         with self._changed:
             while len(self._items) >= MAX_PACKETS or self._bytes >= MAX_PACKET_BYTES:
@@ -113,7 +115,7 @@ class PacketQueue:
                 self._bytes += len(item.payload)
             self._changed.notify_all()
 
-    def get(self) -> Configure | Source | Boundary | Finish:
+    def get(self) -> Item:
         """Wait for the oldest item."""
         with self._changed:
             while not self._items:

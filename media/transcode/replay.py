@@ -12,6 +12,8 @@ from media.transcode.messages import Boundary
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from media.transcode.messages import SourceTrack
+
 MAX_VIDEO_TICKS = 10 * TICKS_PER_SECOND
 MAX_VIDEO_BYTES = 32 * 2**20
 MAX_AUDIO_TICKS = 4 * TICKS_PER_SECOND
@@ -104,6 +106,35 @@ class Replay:
     def audio(self, after: int) -> Iterator[Packet]:
         """Iterate audio from `after` ticks on."""
         return (packet for packet in self._audio if packet.pts >= after)
+
+
+class NewestPictures:
+    """Access units since the last key frame: the newest picture of a source nobody decodes.
+
+    Bounded: of a GOP longer than 10 s or 32 MiB the first part is kept.
+    """
+
+    def __init__(self) -> None:
+        self._packets: list[Packet] = []
+        self._bytes = 0
+        self.track: SourceTrack | None = None
+        """What decodes them."""
+
+    def push(self, packet: Packet, track: SourceTrack | None) -> None:
+        """Note a video packet."""
+        if packet.key:
+            self._packets, self._bytes, self.track = [], 0, track
+        elif not self._packets:
+            return
+        first = self._packets[0].dts if self._packets else packet.dts
+        size = self._bytes + len(packet.payload)
+        if size <= MAX_VIDEO_BYTES and packet.dts - first <= MAX_VIDEO_TICKS:
+            self._packets.append(packet)
+            self._bytes = size
+
+    def packets(self) -> tuple[Packet, ...]:
+        """From a key frame on."""
+        return tuple(self._packets)
 
 
 class Arrivals:

@@ -1,4 +1,4 @@
-"""The worker process: `python -m media.transcode.worker FD NICE`.
+"""The worker process: `python -m media.transcode.worker FD NICE MEMORY`.
 
 FD is one end of a stream socket pair, inherited. The main thread reads it; `decode-video`,
 `decode-audio`, one `rung-NAME` each and `report` do the rest. The process ends when the
@@ -8,9 +8,7 @@ socket does, so that none outlives the server.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import sys
 import threading
@@ -18,6 +16,8 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from media.model import Kind
+from media.transcode import lettering
+from media.transcode.confine import confine
 from media.transcode.decoding import AudioThread, VideoThread
 from media.transcode.libav import EncoderFailed
 from media.transcode.messages import (
@@ -25,6 +25,7 @@ from media.transcode.messages import (
     Configure,
     Fault,
     Finish,
+    MakeSlate,
     Relief,
     Report,
     Source,
@@ -36,10 +37,8 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.5
 READ_BYTES = 1 << 18
-PR_SET_PDEATHSIG = 1
 EXIT_FAULT = 71
 EXIT_WIRE = 76
-MAX_OPEN_FILES = 64
 
 
 class Outlet:
@@ -94,7 +93,7 @@ class Worker:
         match message:
             case Source(kind=Kind.AUDIO):
                 self._audio.inbox.put(message)
-            case Source() | Boundary():
+            case Source() | Boundary() | MakeSlate():
                 self._video.inbox.put(message)
             case Relief():
                 self._video.relieve(message)
@@ -108,6 +107,9 @@ class Worker:
         return True
 
     def _report_forever(self) -> None:
+        # Not at the start, when viewers wait for the first picture, but before the first slate.
+        with contextlib.suppress(ImportError, OSError):
+            lettering.warm()
         while not self._finished.wait(REPORT_SECONDS):
             self._outlet.send(self._report())
 
@@ -131,35 +133,11 @@ class Worker:
         os._exit(EXIT_FAULT)
 
 
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when the server dies; elsewhere the socket's end tells."""
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def confine() -> None:
-    """No core dumps of pictures, and few descriptors."""
-    if sys.platform == "win32":
-        return
-    import resource  # not on Windows
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
-
-
 def main(argv: list[str]) -> NoReturn:
-    """Run a worker on the inherited socket `argv[1]`, niced by `argv[2]`."""
-    die_with_parent()
-    confine()
-    # Ctrl-C and service managers signal the whole group: the server decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(int(argv[2]))
-    Worker(socket.socket(fileno=int(argv[1]))).run()
+    """Run a worker on the inherited socket `argv[1]`, niced by `argv[2]`, in `argv[3]` bytes."""
+    descriptor = int(argv[1])
+    confine(descriptor, nice=int(argv[2]), memory_bytes=int(argv[3]))
+    Worker(socket.socket(fileno=descriptor)).run()
     # FFmpeg's own exit handlers have nothing to save, and take time.
     os._exit(0)
 
