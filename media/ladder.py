@@ -101,6 +101,8 @@ class Ladder:
         if plan.audio is not None:
             self._lineup.open(AUDIO, Kind.AUDIO)
         if self._plan is None and plan.empty:
+            # No worker runs, but slates of this source's pictures may be ordered.
+            self.encoders.configure(plan, video=video, audio=audio)
             return set()
         self._lineup.hold(rungs)
         self._plan = plan
@@ -118,11 +120,8 @@ class Ladder:
         return self._plan is not None and bool(self._plan.rungs)
 
     def push(self, packet: Packet) -> None:
-        """Hand a source packet to the worker where the plan wants its kind."""
-        if self._plan is None:
-            return
-        if self._plan.rungs if packet.kind is Kind.VIDEO else self._plan.audio is not None:
-            self.encoders.push(packet)
+        """Hand a source packet to the worker, which takes what its plan and slates need."""
+        self.encoders.push(packet)
 
     def boundary(self, ticks: int) -> None:
         """Start a segment at `ticks` on every rung."""

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from media.transcode.process import Transcoder
+from media.transcode.slates import FilmCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ class ProcessHost:
         self._supervisor = supervisor
         self._metadata = metadata
         self._tap = tap
+        self._films = FilmCache()
 
     def now_ns(self) -> int:
         """Read the monotonic clock."""
@@ -66,6 +68,8 @@ class ProcessHost:
             limits=self.settings.limits,
             sink=sink,
             meter=self.meter,
+            slate=self.settings.slate,
+            films=self._films,
         )
 
     def tap(self, stream: str) -> PacketTap:

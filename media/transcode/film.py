@@ -13,7 +13,6 @@ from av.audio.resampler import AudioResampler
 
 from media.model import TICKS_PER_SECOND
 from media.slate import MAX_LOOP_BYTES, MAX_LOOP_SECONDS
-from media.transcode.libav import colour_of
 from media.transcode.looping import (
     STILL_SECONDS,
     PictureEncoder,
@@ -29,7 +28,7 @@ from media.transcode.looping import (
 )
 from media.transcode.messages import SlateMade
 from media.transcode.sound import FRAME_SAMPLES
-from media.transcode.still import as_frame, placed
+from media.transcode.still import Placer, as_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,17 +111,17 @@ def _pictures(container: InputContainer, order: SlateOrder) -> Pictures:
     if first is None:
         raise FilmRefused("it holds no picture that can be decoded")
     second = next(frames, None)
-    colour = colour_of(first[1])
+    placer = Placer(order, sar=shape)
+    picture, colour = placer.place(first[1])
     if second is None:
-        still = as_frame(placed(first[1], order, sar=shape))
-        return still_pictures(still, order, colour=colour)
+        return still_pictures(as_frame(picture), order, colour=colour)
     rate = min(Fraction(stream.average_rate or USUAL_RATE), Fraction(MAX_RATE))
     rate = max(rate, Fraction(1)).limit_denominator(1001)
     seconds = float((container.duration or 0) / av.time_base) or MAX_LOOP_SECONDS
     encoder = PictureEncoder(
         order, colour=colour, rate=rate, bitrate=_bitrate(order, min(seconds, MAX_LOOP_SECONDS))
     )
-    return _coded(encoder, _on_grid(first, second, frames, rate), order, rate, shape)
+    return _coded(encoder, placer, _on_grid(first, second, frames, rate), rate)
 
 
 def _timed(frames: Iterator[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
@@ -162,11 +161,7 @@ def _on_grid(
 
 
 def _coded(
-    encoder: PictureEncoder,
-    frames: Iterator[VideoFrame],
-    order: SlateOrder,
-    rate: Fraction,
-    shape: tuple[int, int],
+    encoder: PictureEncoder, placer: Placer, frames: Iterator[VideoFrame], rate: Fraction
 ) -> Pictures:
     interval = max(1, round(rate * STILL_SECONDS))
     payloads: list[bytes] = []
@@ -174,7 +169,7 @@ def _coded(
     last: tuple[VideoFrame, npt.NDArray[np.uint8]] | None = None
     for number, frame in enumerate(frames):
         if last is None or last[0] is not frame:
-            last = frame, placed(frame, order, sar=shape)
+            last = frame, placer.place(frame)[0]
         pts = int(number * TICKS_PER_SECOND / rate)
         coded = encoder.encode(as_frame(last[1]), pts=pts, idr=number % interval == 0)
         size += sum(map(len, coded))

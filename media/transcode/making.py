@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from media.transcode.film import FilmRefused, film
-from media.transcode.libav import EncoderFailed, colour_of
+from media.transcode.libav import EncoderFailed
 from media.transcode.looping import silence, still_pictures
 from media.transcode.messages import SlateFailed, SlateMade
-from media.transcode.still import HD_COLOUR, StillFailed, as_frame, blank, dim, draw, placed
+from media.transcode.still import HD_COLOUR, Placer, StillFailed, as_frame, blank, dim, draw
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -27,8 +27,7 @@ def still_slate(make: MakeSlate, last: VideoFrame | None) -> SlateMade | SlateFa
             colour = HD_COLOUR
             picture = blank(order, colour)
         else:
-            colour = colour_of(last)
-            picture = placed(last, order, sar=order.sar, blur=True)
+            picture, colour = Placer(order, sar=order.sar, blur=True).place(last)
             dim(picture, order, colour)
         draw(picture, order, colour, font=make.font)
         avcc, pictures = still_pictures(as_frame(picture), order, colour=colour)

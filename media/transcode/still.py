@@ -10,7 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from media.transcode.libav import PIXEL_FORMAT, colour_of
+from media.transcode.libav import PIXEL_FORMAT, Scaler, colour_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,40 +26,63 @@ BLUR_STEPS = 5
 HD_COLOUR: Colour = (1, 1, 1, 1)
 """BT.709, limited range: of a slate without a picture."""
 FULL_RANGE = 2
-_WHITE = {16: 0.58, 18: 0.75}
-"""Reference white of PQ and HLG as a share of the signal (ITU-R BT.2408): 1 would blind."""
 
 
 class StillFailed(Exception):
     """A picture cannot be brought into the wanted form."""
 
 
-def placed(
-    frame: VideoFrame, order: SlateOrder, *, sar: tuple[int, int], blur: bool = False
-) -> npt.NDArray[np.uint8]:
-    """Letterbox a picture into the order's size: planar 4:2:0, shape (height * 3 / 2, width).
+class Placer:
+    """Letterboxes pictures into an order's size, in SDR. Used by one thread.
 
-    `sar`: shape of the pixels of `frame`. Raises `StillFailed`.
+    `sar`: shape of the pixels of what comes in.
     """
-    width, height = order.size
-    aspect = frame.width * _shape(sar) / frame.height / _shape(order.sar)
-    inner = _inner_size(aspect, width, height)
-    try:
-        if blur:
-            small = tuple(max(16, side // BLUR_STEPS // 2 * 2) for side in inner)
-            frame = _scaled(frame, small[0], small[1], "AREA")
-        scaled = _scaled(frame, *inner, "BICUBIC")
-        picture = cast("npt.NDArray[np.uint8]", scaled.to_ndarray(format=PIXEL_FORMAT))
-    except (av.FFmpegError, ValueError) as err:
-        raise StillFailed(f"the picture cannot be scaled: {err}") from err
-    if inner == (width, height):
-        return picture
-    canvas = blank(order, colour_of(frame), level=0.0)
-    for outer, part in zip(_planes(canvas, width, height), _planes(picture, *inner), strict=True):
-        top = (outer.shape[0] - part.shape[0]) // 2
-        left = (outer.shape[1] - part.shape[1]) // 2
-        outer[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return canvas
+
+    def __init__(self, order: SlateOrder, *, sar: tuple[int, int], blur: bool = False) -> None:
+        self._order = order
+        self._sar = sar
+        self._blur = blur
+        self._scaler: Scaler | None = None
+        self._source = (0, 0)
+        self._inner = (0, 0)
+
+    def place(self, frame: VideoFrame) -> tuple[npt.NDArray[np.uint8], Colour]:
+        """Return planar 4:2:0, shape (height * 3 / 2, width), and its colours.
+
+        Raises `StillFailed`.
+        """
+        width, height = self._order.size
+        try:
+            scaled = self._scaled(frame)
+            colour = colour_of(scaled)
+            if self._blur:
+                scaled = VideoReformatter().reformat(
+                    scaled, *self._inner, PIXEL_FORMAT, interpolation="BICUBIC", threads=1
+                )
+            inner = cast("npt.NDArray[np.uint8]", scaled.to_ndarray(format=PIXEL_FORMAT))
+        except (av.FFmpegError, ValueError) as err:
+            raise StillFailed(f"the picture cannot be scaled: {err}") from err
+        if self._inner == (width, height):
+            return inner, colour
+        canvas = blank(self._order, colour, level=0.0)
+        for outer, part in zip(
+            _planes(canvas, width, height), _planes(inner, *self._inner), strict=True
+        ):
+            top = (outer.shape[0] - part.shape[0]) // 2
+            left = (outer.shape[1] - part.shape[1]) // 2
+            outer[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return canvas, colour
+
+    def _scaled(self, frame: VideoFrame) -> VideoFrame:
+        size = (frame.width, frame.height)
+        if self._scaler is None or size != self._source:
+            order = self._order
+            self._source = size
+            aspect = size[0] * _shape(self._sar) / size[1] / _shape(order.sar)
+            self._inner = _inner_size(aspect, *order.size)
+            small = [max(16, side // BLUR_STEPS // 2 * 2) for side in self._inner]
+            self._scaler = Scaler(*(small if self._blur else self._inner))
+        return self._scaler.scale(frame)
 
 
 def blank(order: SlateOrder, colour: Colour, *, level: float = 0.08) -> npt.NDArray[np.uint8]:
@@ -103,8 +126,7 @@ def draw(
     top, end = int(rows[0]) // 2 * 2, -(-(int(rows[-1]) + 1) // 2) * 2
     part = mask[top:end].astype(np.int32)
     luma, blue, red = _planes(picture, width, height)
-    black, white = _levels(colour)
-    ink = round(black + (white - black) * _WHITE.get(colour[1], 1.0))
+    _, ink = _levels(colour)
     luma[top:end] += ((ink - luma[top:end].astype(np.int32)) * part // 255).astype(np.uint8)
     coarse = part.reshape(part.shape[0] // 2, 2, width // 2, 2).mean(axis=(1, 3)).astype(np.int32)
     for plane in (blue, red):
@@ -115,12 +137,6 @@ def draw(
 def as_frame(picture: npt.NDArray[np.uint8]) -> VideoFrame:
     """Return a planar 4:2:0 array as a frame for an encoder."""
     return VideoFrame.from_ndarray(picture, format=PIXEL_FORMAT)
-
-
-def _scaled(frame: VideoFrame, width: int, height: int, how: str) -> VideoFrame:
-    return VideoReformatter().reformat(
-        frame, width=width, height=height, format=PIXEL_FORMAT, interpolation=how, threads=1
-    )
 
 
 def _inner_size(aspect: Fraction, width: int, height: int) -> tuple[int, int]:

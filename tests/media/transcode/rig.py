@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from config.settings import LadderSettings, LimitsSettings, RungSettings
+from config.settings import LadderSettings, LimitsSettings, RungSettings, SlateSettings
 from media.transcode.plan import Plan, plan_ladder
 from media.transcode.process import Transcoder
 from tests.media.transcode.clips import Clip, Meter, Recorder
@@ -26,7 +26,9 @@ LADDER = LadderSettings(
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: LadderSettings = LADDER, limits: LimitsSettings | None = None
+    settings: LadderSettings = LADDER,
+    limits: LimitsSettings | None = None,
+    slate: SlateSettings | None = None,
 ) -> AsyncIterator[tuple[Transcoder, Recorder, Meter]]:
     recorder, meter = Recorder(), Meter()
     transcoder = Transcoder(
@@ -35,6 +37,7 @@ async def running(
         limits=limits or LimitsSettings(),
         sink=recorder,
         meter=meter,  # type: ignore[arg-type]
+        slate=slate,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(transcoder.run())
