@@ -194,7 +194,7 @@ class StreamLimits(Section):
     """Tracks of pictures and sound."""
 
 
-TARGET_CODECS = Literal["hevc", "av1", "vp9", "opus", "mp3"]
+TARGET_CODECS = Literal["hevc", "av1", "vp9", "opus", "mp3", "flac", "ac3", "eac3"]
 
 
 class TargetSettings(Section):

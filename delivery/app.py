@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from delivery import openapi
-from delivery.api import cues, live, operations, products, streams
+from delivery.api import cues, live, operations, products, streams, targets
 from delivery.auth import authorize
 from delivery.cors import Cors
 from delivery.deps import PARTS, PRINCIPAL, Deps, Parts
@@ -23,6 +23,7 @@ from delivery.problems import FieldError, Problem, invalid
 from delivery.routing import Scope
 from delivery.wire import WireResponse
 from overlay.errors import CueError, Invalid, TooMany
+from restream.model import NoSuchTarget, TargetRefused
 from storage.database import DatabaseUnavailable
 from storage.streams import NoSuchStream, StreamExists, StreamRefused
 
@@ -68,6 +69,7 @@ def all_routes(deps: Deps) -> tuple[Route, ...]:
         *live.ROUTES,
         *Pages(deps.static).routes(),
         *streams.ROUTES,
+        *targets.ROUTES,
         *cues.ROUTES,
         *operations.ROUTES,
     )
@@ -171,8 +173,12 @@ def _problem_of(error: Exception, route: str) -> Problem:
     if isinstance(error, CueError):
         retry = {"Retry-After": "1"} if error.status == 503 else {}
         return Problem(error.status, _sentence(error), headers=retry)
-    if isinstance(error, NoSuchStream):
+    if isinstance(error, NoSuchStream | NoSuchTarget):
         return Problem(404, _sentence(error))
+    if isinstance(error, TargetRefused):
+        if error.field is not None:
+            return invalid([FieldError(error.field, str(error))])
+        return Problem(409, _sentence(error))
     if isinstance(error, StreamExists):
         return Problem(409, _sentence(error))
     if isinstance(error, StreamRefused):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from delivery.cors import Cors
     from delivery.events import EventHub
     from delivery.hls import MediaPath
-    from delivery.seams import Directory, Principal, StreamAdmin, TokenCheck
+    from delivery.seams import Directory, Principal, StreamAdmin, TargetAdmin, TokenCheck
     from overlay.service import CueService
 
 STATIC = Path(__file__).parent / "static"
@@ -31,6 +31,7 @@ class Deps:
     directory: Directory
     admin: StreamAdmin
     tokens: TokenCheck
+    targets: TargetAdmin
     cues: CueService
     catalog: Catalog
     http: HttpSettings

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from restream.model import Status, Target
 
 
 class NotLive(Exception):
@@ -126,6 +128,43 @@ class StreamAdmin(Protocol):
 
         Raises `storage.streams.NoSuchStream` and `StreamRefused`.
         """
+
+
+class TargetAdmin(Protocol):
+    """Where streams are pushed on to; raises `restream.model.TargetRefused` and its kinds."""
+
+    def list(self, stream: str) -> Sequence[tuple[Target, Status]]:
+        """Return the targets of a stream, by name, and how each stands."""
+
+    def get(self, stream: str, name: str) -> tuple[Target, Status]:
+        """Return one."""
+
+    async def add(
+        self,
+        stream: str,
+        name: str,
+        *,
+        url: str,
+        key: str | None,
+        enabled: bool,
+        codecs: Iterable[str],
+    ) -> None:
+        """Add a target and push to it."""
+
+    async def change(
+        self,
+        stream: str,
+        name: str,
+        *,
+        url: str | None = None,
+        key: str | None = None,
+        enabled: bool | None = None,
+        codecs: Iterable[str] | None = None,
+    ) -> None:
+        """Change what is not None."""
+
+    async def remove(self, stream: str, name: str) -> None:
+        """Forget a target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

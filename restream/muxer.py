@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.rtmp.flv import AUDIO_FOURCC, VIDEO_FOURCC
+from media.bitstream.formats import IN_BAND
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _NAMES = {
     Codec.AAC: "AAC",
     Codec.OPUS: "Opus",
     Codec.MP3: "MP3",
+    Codec.FLAC: "FLAC",
+    Codec.AC3: "AC-3",
+    Codec.EAC3: "E-AC-3",
 }
 _CODEC_IDS = {Codec.H264: 7.0, Codec.AAC: 10.0, Codec.MP3: 2.0}
 _FOURCC_IDS = {
@@ -114,7 +118,7 @@ class Muxer:
         self._sent[track_format.kind] = track_format
         if track_format.kind is Kind.VIDEO:
             client.video_config(codec, track_format.config, time_ms)
-        elif codec is not Codec.MP3:  # MP3 describes itself
+        elif codec not in IN_BAND:
             client.audio_config(codec, track_format.config, time_ms)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -29,6 +30,19 @@ streams = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("backup_key_digest", String(64), nullable=True),
     Index("uq_streams_backup_key_digest", "backup_key_digest", unique=True),
+)
+
+restream_targets = Table(
+    "restream_targets",
+    metadata,
+    Column("stream", String(64), primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("codecs", Text, nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
 )
 
 tokens = Table(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, or_, select, update
 
 from storage.keys import digest, new_secret
-from storage.schema import streams, tokens
+from storage.schema import restream_targets, streams, tokens
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -103,12 +103,13 @@ class StreamStore:
         return key
 
     async def remove(self, name: str) -> None:
-        """Remove a stream and the tokens bound to it; its cue log stays. Raises `NoSuchStream`."""
+        """Remove a stream with its tokens and targets; its cue log stays. Raises `NoSuchStream`."""
         async with self._database.write() as connection:
             gone = await connection.execute(delete(streams).where(streams.c.name == name))
             if gone.rowcount == 0:
                 raise NoSuchStream(f"there is no stream {name[:80]!r}")
-            await connection.execute(delete(tokens).where(tokens.c.stream == name))
+            for table in (tokens, restream_targets):
+                await connection.execute(delete(table).where(table.c.stream == name))
 
     async def list(self) -> list[StreamRecord]:
         """Return all streams by name."""

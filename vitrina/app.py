@@ -19,9 +19,13 @@ from media.registry import Registry
 from media.tap import Taps
 from overlay.log import CueLog
 from overlay.service import CueService
+from restream.addresses import AllowList
+from restream.dial import NetworkDialer
+from restream.service import Restreamer
 from storage.database import Database, sqlite_url
 from storage.migrate import upgrade
 from storage.streams import StreamStore
+from storage.targets import TargetStore
 from storage.tokens import TokenStore
 from vitrina import __version__
 from vitrina.gate import Admin, Gate, publish_users
@@ -34,6 +38,7 @@ from vitrina.views import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from config.settings import Settings
     from media.clock import ShowClock
@@ -87,7 +92,21 @@ def database_url(settings: Settings) -> str:
         return settings.database.url.get_secret_value()
     directory = data_dir(settings)
     directory.mkdir(parents=True, exist_ok=True)
-    return sqlite_url(directory / "vitrina.sqlite3")
+    path = directory / "vitrina.sqlite3"
+    keep_private(path)
+    return sqlite_url(path)
+
+
+def keep_private(path: Path) -> None:
+    """Make the database file readable to its owner alone: it holds the keys of targets.
+
+    SQLite gives the files beside it the same mode. What another user owns stays as it is.
+    """
+    try:
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+    except PermissionError:
+        log.warning("the database file may be readable to others", path=str(path))
 
 
 class _Server:
@@ -128,8 +147,26 @@ class _Server:
         wanted = settings.auth.publish_hook_url is not None
         self._hook = PublishHook(settings.auth, telemetry) if wanted else None
         gate = Gate(settings=settings, store=store, registry=self._registry, hook=self._hook)
+        self._restreamer = Restreamer(
+            settings=settings.restream,
+            configured={s.name: s.targets for s in settings.streams.list},
+            store=TargetStore(database),
+            taps=self._taps,
+            dialer=NetworkDialer(
+                allow=AllowList(settings.restream.allow_hosts),
+                timeout_s=settings.restream.connect_timeout_s,
+                certificates=settings.restream.tls_certificates,
+            ),
+            meter=telemetry,
+            spawn=supervisor.spawn,
+            utc_ms=host.utc_ms,
+        )
         self._admin = Admin(
-            settings=settings, store=store, registry=self._registry, cues=self._cues
+            settings=settings,
+            store=store,
+            registry=self._registry,
+            cues=self._cues,
+            restreamer=self._restreamer,
         )
         self._rtmp = (
             RtmpServer(
@@ -148,6 +185,7 @@ class _Server:
                 directory=Directory(self._registry),
                 admin=self._admin,
                 tokens=Tokens(settings=settings.auth, store=TokenStore(database)),
+                targets=self._restreamer,
                 cues=self._cues,
                 catalog=catalog,
                 http=settings.http,
@@ -168,6 +206,7 @@ class _Server:
         """Run everything; on cancellation end the shows before the listeners close."""
         await self._cues.load()
         await self._admin.refresh()
+        await self._restreamer.load()
         self._supervisor.spawn("refresh", self._refresh, restart=True)
         async with asyncio.TaskGroup() as group:
             parts = [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from media.registry import Registry
     from media.stream import Publication
     from overlay.service import CueService
+    from restream.service import Restreamer
     from storage.streams import StreamStore
     from vitrina.hook import PublishHook
 
@@ -110,10 +111,17 @@ class Admin:
     """Implements `delivery.seams.StreamAdmin`."""
 
     def __init__(
-        self, *, settings: Settings, store: StreamStore, registry: Registry, cues: CueService
+        self,
+        *,
+        settings: Settings,
+        store: StreamStore,
+        registry: Registry,
+        cues: CueService,
+        restreamer: Restreamer,
     ) -> None:
         self._configured = {s.name for s in settings.streams.list}
         self._cues = cues
+        self._restreamer = restreamer
         self._limit = settings.limits.max_streams
         self._store = store
         self._registry = registry
@@ -147,6 +155,7 @@ class Admin:
             await self._drop(name)
 
     async def _drop(self, name: str) -> None:
+        await self._restreamer.forget(name)
         self._registry.remove(name)
         await self._cues.forget(name)
 

@@ -63,10 +63,11 @@ class _Family(Generic[M]):
         self._children[values] = child
         return child
 
-    def forget(self, stream: str) -> None:
+    def forget(self, stream: str, *more: str) -> None:
         if not self._per_stream:
             return
-        for values in [known for known in self._children if known[0] == stream]:
+        wanted = (stream, *more)
+        for values in [known for known in self._children if known[: len(wanted)] == wanted]:
             del self._children[values]
             self._metric.remove(*values)
 
@@ -114,6 +115,7 @@ class Telemetry:
         self._declare_media(self._families)
         self._declare_findings(self._families)
         self._declare_ladder(self._families)
+        self._declare_restream(self._families)
         self._declare_cues(self._families)
         self._declare_delivery(self._families)
 
@@ -247,6 +249,28 @@ class Telemetry:
         )
         self._pressure = f.gauge(
             "pressure_step", "Step of the ladder's pressure rule; 0 is full quality.", "stream"
+        )
+
+    def _declare_restream(self, f: _Families) -> None:
+        labels = ("stream", "target")
+        self._target_state = f.gauge(
+            "restream_state",
+            "How a target stands: 0 off, 1 idle, 2 connecting, 3 live, 4 waiting, 5 refused.",
+            *labels,
+        )
+        self._target_bytes = f.counter(
+            "restream_bytes_total", "Bytes handed to the network for a target.", *labels
+        )
+        self._target_dropped = f.counter(
+            "restream_dropped_total",
+            "Access units given up because a target did not take them in time.",
+            *labels,
+        )
+        self._target_reconnects = f.counter(
+            "restream_reconnects_total", "Connections to a target that were made again.", *labels
+        )
+        self._target_delay = f.gauge(
+            "restream_delay_seconds", "How long media waited here for a target.", *labels
         )
 
     def _declare_cues(self, f: _Families) -> None:
@@ -398,6 +422,39 @@ class Telemetry:
         """The stream is gone: drop its series."""
         for family in self._families.all:
             family.forget(stream)
+
+    # restream.meter.RestreamMeter
+
+    def restream_state(self, stream: str, target: str, state: int) -> None:
+        """A target stands like this."""
+        self._target_state(stream, target).set(state)
+
+    def restream_sent(self, stream: str, target: str, size: int) -> None:
+        """Bytes were handed to the network."""
+        self._target_bytes(stream, target).inc(size)
+
+    def restream_dropped(self, stream: str, target: str, count: int) -> None:
+        """Access units were given up."""
+        self._target_dropped(stream, target).inc(count)
+
+    def restream_reconnected(self, stream: str, target: str) -> None:
+        """A connection was made again."""
+        self._target_reconnects(stream, target).inc()
+
+    def restream_delay(self, stream: str, target: str, seconds: float) -> None:
+        """Media waited here."""
+        self._target_delay(stream, target).set(seconds)
+
+    def restream_forget(self, stream: str, target: str) -> None:
+        """A target is gone: drop its series."""
+        for family in (
+            self._target_state,
+            self._target_bytes,
+            self._target_dropped,
+            self._target_reconnects,
+            self._target_delay,
+        ):
+            family.forget(stream, target)
 
     # overlay.meter.OverlayMeter
 

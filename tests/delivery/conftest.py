@@ -13,7 +13,14 @@ import aiohttp
 import pytest
 
 from commerce.catalog import Catalog, Price, Product
-from config.settings import CuesSettings, HlsSettings, HttpSettings, LimitsSettings
+from config.settings import (
+    CuesSettings,
+    HlsSettings,
+    HttpSettings,
+    LimitsSettings,
+    RestreamSettings,
+    TargetSettings,
+)
 from delivery.app import build_app
 from delivery.deps import Deps
 from delivery.meter import NoDeliveryMeter
@@ -23,11 +30,14 @@ from media.hls.rendition import Rendition
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.tap import Taps
 from overlay.log import CueLog
 from overlay.service import CueService
+from restream.service import Restreamer
 from storage.database import Database, sqlite_url
 from storage.migrate import upgrade
 from storage.streams import StreamExists
+from storage.targets import TargetStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -294,6 +304,21 @@ class QuietOverlayMeter:
         return lambda *_args, **_kwargs: None
 
 
+class NoDialer:
+    async def dial(self, endpoint, make):
+        raise AssertionError("nothing is pushed in these tests")
+
+
+class Spawned:
+    """A task that never runs."""
+
+    def __init__(self, name, factory, *, restart=False):
+        self.name = name
+
+    async def stop(self):
+        pass
+
+
 @asynccontextmanager
 async def shop(tmp_path, streams):
     """The real catalogue and cue service over a SQLite file."""
@@ -310,8 +335,19 @@ async def shop(tmp_path, streams):
         wall_ms=lambda: EPOCH_MS + 9000,
         now_s=lambda: asyncio.get_running_loop().time(),
     )
+    targets = Restreamer(
+        settings=RestreamSettings(max_targets=3),
+        configured={"demo": [TargetSettings(name="fixed", url="rtmp://fixed.example/live/FIXED")]},
+        store=TargetStore(database),
+        taps=Taps(),
+        dialer=NoDialer(),
+        meter=QuietOverlayMeter(),
+        spawn=Spawned,
+        utc_ms=lambda: EPOCH_MS,
+    )
+    await targets.load()
     try:
-        yield {"cues": cues, "catalog": catalog, "database": database}
+        yield {"cues": cues, "catalog": catalog, "database": database, "targets": targets}
     finally:
         await database.dispose()
 

@@ -59,7 +59,9 @@ async def test_migrations_make_exactly_the_declared_schema(database, tmp_path):
     await declared.dispose()
     async with database.read() as connection:
         assert await connection.run_sync(found) == expected
-    assert set(expected) == {"streams", "tokens", "cue_log", "idempotency_keys", "products"}
+    assert set(expected) == {
+        "streams", "tokens", "cue_log", "idempotency_keys", "products", "restream_targets"
+    }  # fmt: skip
 
 
 async def test_upgrade_twice_keeps_what_is_there(database):

@@ -64,7 +64,8 @@ class Store:
 @pytest.fixture
 def parts():
     names, store = Names(), Store()
-    return Admin(settings=Settings(), store=store, registry=names, cues=names), names, store
+    admin = Admin(settings=Settings(), store=store, registry=names, cues=names, restreamer=names)
+    return admin, names, store
 
 
 async def test_what_another_process_changed_is_followed(parts):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ingest.source import IngestMeter
     from media.meter import MediaMeter
     from overlay.meter import OverlayMeter
+    from restream.meter import RestreamMeter
     from vitrina.supervise import SuperviseMeter
 
 pytestmark = pytest.mark.unit
@@ -42,6 +43,11 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.switched(stream, "silent")
     meter.source(stream, "backup", health=0.5, on_air=True)
     meter.finding(stream, "keyframe_interval", "opened")
+    meter.restream_state(stream, "other", 3)
+    meter.restream_sent(stream, "other", 100)
+    meter.restream_dropped(stream, "other", 1)
+    meter.restream_reconnected(stream, "other")
+    meter.restream_delay(stream, "other", 0.1)
     meter.cue_written(stream, "pin", "fire")
     meter.cue_listed(stream, 0.1)
     meter.cue_refused("invalid")
@@ -66,6 +72,7 @@ def test_it_is_every_meter() -> None:
     _ingest: IngestMeter = made
     _delivery: DeliveryMeter = made
     _overlay: OverlayMeter = made
+    _restream: RestreamMeter = made
     _supervise: SuperviseMeter = made
 
 
