@@ -14,6 +14,8 @@ CONTROL_CSID = 2
 TIME_MASK = 0xFFFFFFFF
 """Timestamps are u32 milliseconds and wrap after 49.7 days."""
 _EXTENDED = 0xFFFFFF
+_NEGATIVE = 0x80_0000
+"""As 24 bits of two's complement, in which some encoders step back."""
 _MAX_BACKLOG = 2**20
 _MESSAGE_HEADER = (11, 7, 3, 0)
 
@@ -229,7 +231,9 @@ class ChunkReader:
         else:
             stream.absolute = False
             # A delta of 0x80000000 and more is a negative one (some encoders step back): the
-            # sum modulo 2**32 is right for both.
+            # sum modulo 2**32 is right for both. In 24 bits, two hours forwards are not meant.
+            if extended is None and time >= _NEGATIVE and stream.timestamp + time >= _EXTENDED + 1:
+                time -= _EXTENDED + 1
             stream.delta = time
             stream.timestamp = (stream.timestamp + time) & TIME_MASK
         stream.extended = extended

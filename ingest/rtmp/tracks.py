@@ -8,6 +8,7 @@ from ingest.rtmp import flv
 from ingest.rtmp.colour import ColourInfo, parse_colour_info
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import Event, FormatChanged, TrackEnded, TrackIgnored
+from ingest.rtmp.inband import lacks_parameter_sets, record_in_band, starts_decoding
 from ingest.rtmp.payload import (
     length_size,
     widen_lengths,
@@ -27,12 +28,22 @@ _MP3_FIXED = (0xFF, 0xFE, 0x0C, 0xC0)
 
 
 class _Track:
-    __slots__ = ("codec", "described", "length_size", "record", "started", "track_format")
+    __slots__ = (
+        "codec",
+        "described",
+        "in_band",
+        "length_size",
+        "record",
+        "started",
+        "track_format",
+    )
 
     def __init__(self, codec: Codec, record: bytes) -> None:
         self.codec = codec
         self.record = record
         self.length_size = length_size(codec, record)
+        self.in_band = b""
+        """The newest record that a key frame brought along."""
         self.described: TrackFormat | None = None
         """By its configuration alone."""
         self.track_format: TrackFormat | None = None
@@ -106,6 +117,9 @@ class Tracks:
             track.started = known.started
             # FFmpeg ends FLAC with another header: what only it says makes no other format.
             track.track_format = known.track_format
+        if lacks_parameter_sets(value.codec, value.record):
+            self._tracks[place] = track
+            return
         record = with_four_byte_lengths(value.codec, value.record)
         track_format = self._described(value.codec, record)
         self._tracks[place] = track
@@ -147,33 +161,68 @@ class Tracks:
         elif codec in IN_BAND:
             self._ac3(events, frame)
         track = self._tracks.get((codec.kind, frame.track))
-        if track is None or track.codec is not codec:
+        if track is not None and track.codec is not codec:
+            track = None
+        payload, key = frame.payload, frame.key
+        if codec.kind is Kind.VIDEO:
+            if codec is Codec.AV1:
+                payload = without_temporal_delimiter(payload)
+            elif track is not None and track.length_size != 4:
+                payload = widen_lengths(payload, track.length_size)
+            key = starts_decoding(codec, payload, flagged=key)
+            if key:
+                track = self._parameters(events, frame, track, payload)
+        if track is None or track.described is None or not (track.started or key):
             self.dropped += 1
             return
-        if not track.started:
-            if not frame.key:
-                self.dropped += 1
-                return
-            track.started = True
-        payload = frame.payload
-        if codec is Codec.AV1:
-            payload = without_temporal_delimiter(payload)
-        elif codec is Codec.VP9 and frame.key:
-            self._vp9_size(events, frame, track)
-        elif track.length_size != 4:
-            payload = widen_lengths(payload, track.length_size)
-        dts = timestamp * TICKS_PER_MS
+        track.started = True
+        # Nearest: thirds of a millisecond come as 333333 ns, and are 30 ticks.
+        fine = (frame.offset_ns * 9 + 50_000) // 100_000
+        pts = timestamp * TICKS_PER_MS + frame.offset_ms * TICKS_PER_MS + fine
+        # Without reordering a picture, and any sound, is decoded when it is presented.
+        dts = timestamp * TICKS_PER_MS if frame.offset_ms else pts
         events.append(
             Packet(
                 track=frame.track,
                 codec=codec,
                 dts=dts,
-                pts=dts + frame.offset_ms * TICKS_PER_MS + frame.offset_ns * 9 // 100_000,
-                key=frame.key,
+                pts=pts,
+                key=key,
                 payload=payload,
                 arrived_ns=now_ns,
             )
         )
+
+    def _parameters(
+        self, events: list[Event], frame: flv.Frame, track: _Track | None, payload: bytes
+    ) -> _Track | None:
+        """Take parameters that a key frame brings along, where the sequence header lacks them.
+
+        Also where they ask for another picture than the sequence header does.
+        """
+        codec = frame.codec
+        known = track.described if track is not None else None
+        if known is not None and codec in (Codec.VP9, Codec.AV1):
+            if codec is Codec.VP9 and track is not None:
+                self._vp9_size(events, frame, track)
+            return track
+        try:
+            record = record_in_band(codec, payload)
+        except BitstreamError as error:
+            if known is not None:
+                return track
+            raise RtmpError(Fault.MEDIA, str(error)) from error
+        if record is None or (track is not None and record == track.in_band):
+            return track
+        track_format = self._described(codec, record)
+        if track is None:
+            track = self._tracks[Kind.VIDEO, frame.track] = _Track(codec, record)
+        track.in_band = record
+        if known is None or _asks_otherwise(track_format, known):
+            self._announce(events, frame.track, track, track_format)
+        if codec is Codec.VP9:
+            self._vp9_size(events, frame, track)
+        return track
 
     def _vp9_size(self, events: list[Event], frame: flv.Frame, track: _Track) -> None:
         assert track.described is not None
@@ -205,6 +254,14 @@ class Tracks:
         if track is None or track.codec is not value.codec:
             track = self._tracks[Kind.AUDIO, value.track] = _Track(value.codec, b"")
         self._announce(events, value.track, track, track_format)
+
+
+def _asks_otherwise(one: TrackFormat, other: TrackFormat) -> bool:
+    """Whether decoders would have to be set up anew: timing hints alone are no reason."""
+    pictures = [
+        (f.codec_string, f.width, f.height, f.bit_depth, f.chroma, f.sar) for f in (one, other)
+    ]
+    return pictures[0] != pictures[1]
 
 
 def _refusal(value: flv.Unsupported) -> RtmpError:

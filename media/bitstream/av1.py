@@ -80,9 +80,12 @@ def sequence_header(unit: bytes) -> bytes | None:
     return None
 
 
-def is_key_temporal_unit(unit: bytes) -> bool:
-    """Whether decoding can start here: a sequence header before a shown key frame."""
-    seen_sequence = False
+def is_key_temporal_unit(unit: bytes, *, in_band: bool = True) -> bool:
+    """Whether decoding can start here: a sequence header before a shown key frame.
+
+    Not `in_band`: the sequence header may be in an av1C alone.
+    """
+    seen_sequence = not in_band
     for obu in iterate_obus(unit):
         if obu.kind == OBU_SEQUENCE_HEADER:
             seen_sequence = True

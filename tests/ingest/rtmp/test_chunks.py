@@ -123,6 +123,13 @@ def test_a_type_3_message_after_an_extended_absolute_time_repeats_it() -> None:
 def test_negative_deltas_step_back() -> None:
     data = header(0, 4, time=100, length=1, type_id=9) + b"a" + header(2, 4, time=2**32 - 16) + b"b"
     assert times(read(data)) == [100, 84]
+    data = header(0, 4, time=100, length=1, type_id=9) + b"a" + header(2, 4, time=2**24 - 16) + b"b"
+    assert times(read(data + header(3, 4) + b"c")) == [100, 84, 68]
+
+
+def test_a_large_step_forwards_that_no_step_back_can_be_stays_one() -> None:
+    data = header(0, 4, time=5, length=1, type_id=9) + b"a" + header(2, 4, time=2**24 - 16) + b"b"
+    assert times(read(data)) == [5, 2**24 - 11]
 
 
 def test_time_wraps_at_32_bits() -> None:

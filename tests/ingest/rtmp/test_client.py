@@ -97,7 +97,7 @@ def test_enhanced_codecs_arrive() -> None:
     wire.publish()
     client = wire.client
     client.video_config(Codec.AV1, bytes.fromhex("81000c000a0b0200000521e7f66017c002"))
-    client.video(Codec.AV1, b"\x32\x01\xaa", key=True, time_ms=0)
+    client.video(Codec.AV1, b"\x32\x01\x10", key=True, time_ms=0)
     client.audio_config(Codec.OPUS, b"")
     client.audio(Codec.OPUS, b"opus", time_ms=20)
     client.audio(Codec.MP3, b"\xff\xfb\x90\x64mp3", time_ms=30)
@@ -106,7 +106,7 @@ def test_enhanced_codecs_arrive() -> None:
     packets = [(e.codec, e.payload) for e in wire.heard if isinstance(e, Packet)]
     assert formats == [Codec.AV1, Codec.OPUS, Codec.MP3]
     assert packets == [
-        (Codec.AV1, b"\x32\x01\xaa"),
+        (Codec.AV1, b"\x32\x01\x10"),
         (Codec.OPUS, b"opus"),
         (Codec.MP3, b"\xff\xfb\x90\x64mp3"),
     ]

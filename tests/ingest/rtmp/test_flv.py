@@ -158,6 +158,73 @@ def test_enhanced_audio(body: bytes, values: list[FlvValue]) -> None:
     assert audio(body) == values
 
 
+_FOURCC = {Codec.H264: b"avc1", Codec.HEVC: b"hvc1", Codec.AV1: b"av01", Codec.VP9: b"vp09"}
+_tracks = st.lists(
+    st.tuples(
+        st.integers(0, 255),
+        st.sampled_from(list(_FOURCC)),
+        st.binary(min_size=1, max_size=300),
+        st.integers(-(2**23), 2**23 - 1),
+    ),
+    max_size=5,
+)
+
+
+@given(
+    _tracks,
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 3]),
+    st.none() | st.integers(0, 10**6),
+)
+def test_many_tracks_come_out_as_they_went_in(
+    tracks: list[tuple[int, Codec, bytes, int]],
+    one_codec: bool,
+    key: bool,
+    packet_type: int,
+    nano: int | None,
+) -> None:
+    if one_codec:
+        tracks = [(number, Codec.HEVC, payload, cts) for number, _, payload, cts in tracks]
+    body = bytes((0x80 | (1 if key else 2) << 4 | (7 if nano is not None else 6),))
+    if nano is not None:
+        body += b"\x02" + nano.to_bytes(3, "big") + b"\x06"
+    body += bytes(((1 if one_codec else 2) << 4 | packet_type,)) + (b"hvc1" if one_codec else b"")
+    expected = []
+    for number, codec, payload, cts in tracks:
+        composed = packet_type == 1 and codec in (Codec.H264, Codec.HEVC)
+        inner = (cts.to_bytes(3, "big", signed=True) if composed else b"") + payload
+        body += (b"" if one_codec else _FOURCC[codec]) + bytes((number,))
+        body += len(inner).to_bytes(3, "big") + inner
+        expected.append(
+            frame(
+                codec,
+                payload,
+                track=number,
+                key=key,
+                offset=cts if composed else 0,
+                nano=min(nano or 0, 999_999),
+            )
+        )
+    assert video(body) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(min_size=1, max_size=50)), max_size=6))
+def test_many_sounds_come_out_as_they_went_in(tracks: list[tuple[int, bytes]]) -> None:
+    names = [
+        (b"mp4a", Codec.AAC),
+        (b"Opus", Codec.OPUS),
+        (b"fLaC", Codec.FLAC),
+        (b"ec-3", Codec.EAC3),
+    ]
+    body, expected = b"\x95\x21", []
+    for index, (number, payload) in enumerate(tracks):
+        fourcc, codec = names[index % len(names)]
+        body += fourcc + bytes((number,)) + len(payload).to_bytes(3, "big") + payload
+        expected.append(frame(codec, payload, track=number))
+    assert audio(body) == expected
+
+
 def test_transport_stream_packets_are_recognised() -> None:
     packets = (b"\x47\x40\x00\x10" + bytes(184)) * 7
     assert video(packets) == [Unsupported(0, Kind.VIDEO, "MPEG-TS over RTMP")]

@@ -297,7 +297,28 @@ def test_a_nanosecond_offset_moves_the_presentation_time(live: Talk) -> None:
     live.send(media(8, b"\x90Opus"))
     (packet,) = live.send(media(8, b"\x97\x02\x07\xa1\x20\x01Opusp", 10))
     assert isinstance(packet, Packet)
-    assert (packet.dts, packet.pts) == (900, 945)
+    assert (packet.dts, packet.pts) == (945, 945)
+
+
+@pytest.mark.parametrize("rate", [(30, 1), (60, 1), (24_000, 1001), (60_000, 1001)])
+def test_nanoseconds_make_frame_times_exact(live: Talk, rate: tuple[int, int]) -> None:
+    live.send(media(9, AVC_CONFIG))
+    for number in range(100):
+        ns = number * 1_000_000_000 * rate[1] // rate[0]
+        modifier = b"\x97\x02" + (ns % 1_000_000).to_bytes(3, "big") + b"\x03"
+        (packet,) = live.send(media(9, modifier + b"avc1" + AVC_KEY[5:], ns // 1_000_000))
+        assert isinstance(packet, Packet)
+        assert packet.dts == packet.pts
+        # The nearest tick; the encoder itself cut off less than a nanosecond.
+        assert abs(packet.pts - number * 90_000 * rate[1] / rate[0]) <= 0.5001
+
+
+def test_nanoseconds_leave_the_decoding_time_of_reordered_pictures(live: Talk) -> None:
+    live.send(media(9, AVC_CONFIG))
+    body = b"\x97\x02" + (500_000).to_bytes(3, "big") + b"\x01avc1\0\0\x21" + AVC_KEY[5:]
+    (packet,) = live.send(media(9, body, 100))
+    assert isinstance(packet, Packet)
+    assert (packet.dts, packet.pts) == (9000, 9000 + 33 * 90 + 45)
 
 
 def test_an_identical_configuration_is_ignored_and_another_announced(live: Talk) -> None:
@@ -310,7 +331,7 @@ def test_an_identical_configuration_is_ignored_and_another_announced(live: Talk)
 
 
 def test_media_that_nothing_can_decode_is_dropped_and_counted(live: Talk) -> None:
-    inter = b"\x27" + AVC_KEY[1:]
+    inter = b"\x27\x01\0\0\0" + b"\0\0\0\x05\x41\x9abcd"
     assert live.send(media(9, AVC_KEY) + media(8, AAC_FRAME)) == []
     (event,) = live.send(media(9, AVC_CONFIG) + media(9, inter))
     assert isinstance(event, FormatChanged)
@@ -338,11 +359,11 @@ def test_short_nal_lengths_that_overrun_are_refused(live: Talk) -> None:
 def test_av1_loses_its_temporal_delimiter(live: Talk) -> None:
     av1c = bytes.fromhex("81000c000a0b0200000521e7f66017c002")
     event, packet = live.send(
-        media(9, b"\x90av01" + av1c) + media(9, b"\x91av01\x12\x00\x32\x01\xaa")
+        media(9, b"\x90av01" + av1c) + media(9, b"\x91av01\x12\x00\x32\x01\x10")
     )
     assert isinstance(event, FormatChanged)
     assert isinstance(packet, Packet)
-    assert packet.payload == b"\x32\x01\xaa"
+    assert packet.payload == b"\x32\x01\x10"
 
 
 def test_mp3_is_announced_by_its_first_frame(live: Talk) -> None:
