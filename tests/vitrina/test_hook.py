@@ -71,10 +71,10 @@ async def test_the_question_never_holds_the_key():
         query = {"token": "t0k", "again": KEY, "x": f"a{KEY}"}
         await ask(hook, query=query, user="ann")
         (asked,) = hook.asked
-        assert KEY.encode() not in hook.bodies[0].replace(f"a{KEY}".encode(), b"")
+        assert KEY.encode() not in hook.bodies[0]
         assert len(asked.pop("id")) == 32
         assert asked.pop("time").endswith("Z")
-        assert asked.pop("query")["token"] == "t0k"
+        assert asked.pop("query") == {"token": "t0k"}
         assert asked == {
             "event": "publish",
             "stream": "show",
