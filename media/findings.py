@@ -72,6 +72,7 @@ class Code(StrEnum):
     PORTRAIT = "portrait"
     RECONNECTS = "reconnects"
     STANDBY = "standby"
+    EXCESS = "excess"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import structlog
 
 from media.clock import ShowClock
 from media.excess import ExcessWatch
-from media.findings import Severity
+from media.findings import Code, Severity
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
 from media.model import Kind, Packet, Role, TrackFormat
 from media.show import Show
@@ -131,7 +131,7 @@ class Publication:
         if excess is None:
             if self._watch.calm:
                 self._excess = False
-                findings.clear("excess")
+                findings.clear(Code.EXCESS)
             return
         if self._limits.on_excess == "close":
             raise LimitExceeded(excess)
@@ -139,7 +139,7 @@ class Publication:
             self._excess = True
             log.warning("finding", stream=self.stream, code="excess", text=excess)
             now_ms = self._stream.host.utc_ms()
-            findings.report("excess", Severity.WARNING, excess, now_ms=now_ms)
+            findings.report(Code.EXCESS, Severity.WARNING, excess, now_ms=now_ms)
 
     def close(self, reason: str) -> None:
         """Let go of the stream. Idempotent."""
@@ -155,7 +155,7 @@ class Publication:
     def _end(self) -> None:
         self.closed = True
         if self._excess:
-            self._stream.require_show().findings.clear("excess")
+            self._stream.require_show().findings.clear(Code.EXCESS)
 
 
 class Stream:

@@ -240,7 +240,8 @@ class Switcher:
 
     def views(self) -> list[SourceView]:
         """Return the encoders of the show, the primary first; those that left while on air too."""
-        self._look()
+        if self._sources or self._views:  # else there may be no show to tell the time
+            self._look()
         return [self._views[role] for role in Role if role in self._views]
 
     def _look(self) -> None:

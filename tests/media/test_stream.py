@@ -294,6 +294,10 @@ def test_tracks_are_counted_by_kind_and_number(stream: Stream):
         publication.set_format(2, AAC)
 
 
+def test_a_stream_without_a_show_has_no_encoders(stream: Stream):
+    assert stream.switcher.views() == []
+
+
 def test_removed_stream_lets_its_publisher_go(host: Host):
     registry = Registry(host)  # type: ignore[arg-type]  # the meter answers every call
     taken: list[str] = []
