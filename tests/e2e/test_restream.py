@@ -1,0 +1,205 @@
+"""A stream pushed on to real servers: it plays there, comes back, and never harms the source."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from tests.support import nginx_rtmp
+from tests.support.hls import Reader
+from tests.support.push import Publisher
+from tests.support.server import KEY, STREAM, Server, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+TARGET_KEY = "k3y-0f-th3-0th3r-s3rv3r"
+PATH = f"/streams/{STREAM}/targets"
+LIGHT = {"ladder.enabled": "false"}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start light servers; `key` is that of their stream."""
+    servers: list[Server] = []
+
+    def make(*, key: str = KEY, **settings: Any) -> Server:
+        directory = tmp_path / f"server{len(servers)}"
+        directory.mkdir()
+        servers.append(Server(directory, LIGHT | settings, streams=[(STREAM, key)]))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        if server.process is not None and server.process.poll() is None:
+            os.kill(server.process.pid, signal.SIGCONT)
+        server.stop()
+        assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture
+def source(start: Callable[..., Server]) -> Iterator[Server]:
+    server = start(
+        **{
+            "restream.allow_hosts": '["127.0.0.1"]',
+            "restream.retry_max_s": "2",
+            "restream.stall_timeout_s": "4",
+            "restream.queue_s": "2",
+        }
+    )
+    with Publisher(f"{server.rtmp}/{KEY}"):
+        server.wait_live()
+        yield server
+
+
+def add(server: Server, name: str, url: str) -> None:
+    reply = server.api("POST", PATH, {"name": name, "url": url, "key": TARGET_KEY})
+    assert reply.status == 201, reply.text
+
+
+def target(server: Server, name: str) -> dict[str, Any]:
+    return server.api("GET", f"{PATH}/{name}").json()
+
+
+def wait_target(server: Server, name: str, *states: str, timeout_s: float = 20) -> dict[str, Any]:
+    def probe() -> dict[str, Any] | None:
+        found = target(server, name)
+        return found if found["state"] in states else None
+
+    return wait_for(probe, timeout_s, f"target {name} being {' or '.join(states)}")
+
+
+def test_it_plays_on_another_server_and_comes_back_after_its_restart(
+    source: Server, start: Callable[..., Server]
+) -> None:
+    other = start(key=TARGET_KEY)
+    add(source, "other", other.rtmp)
+    wait_target(source, "other", "live")
+    other.wait_live()
+    reader = Reader(other)
+    wait_for(lambda: len(reader.media("source").segments) >= 3, 20, "three segments over there")
+    picture, sound = reader.decode("source"), reader.decode("audio")
+    assert (picture.codec, picture.width, picture.height) == ("h264", 640, 360)
+    assert picture.frames >= 100
+    assert sound.codec == "aac"
+    gaps = [b - a for a, b in zip(sorted(picture.pts), sorted(picture.pts)[1:], strict=False)]
+    assert max(gaps) < 0.07
+
+    other.kill()
+    wait_target(source, "other", "waiting", "connecting")
+    other.start()
+    wait_target(source, "other", "live")
+    other.wait_live()
+    status = target(source, "other")
+    assert status["reconnects"] >= 1
+    assert status["bitrate_bps"] > 100_000 or status["sent_bytes"] > 0
+    assert source.metric("vitrina_restream_reconnects_total", target="other") >= 1
+
+    said = [source.log, source.get("/metrics").text, source.api("GET", PATH).text, other.log]
+    said += [source.api("GET", f"/streams/{STREAM}").text, source.get("/openapi.json").text]
+    assert not [text for text in said if TARGET_KEY in text]
+    database = source.directory / "data" / "vitrina.sqlite3"
+    assert [f.stat().st_mode & 0o077 for f in database.parent.glob(database.name + "*")] == [0] * (
+        len(list(database.parent.glob(database.name + "*")))
+    )
+
+    assert source.api("DELETE", f"{PATH}/other").status == 204
+    other.wait_state("reconnecting")
+    assert source.metric("vitrina_restream_state", target="other") is None
+
+
+@pytest.mark.skipif(not nginx_rtmp.available(), reason="needs nginx with its RTMP module")
+def test_it_plays_on_nginx_rtmp(source: Server, tmp_path: Path) -> None:
+    nginx = nginx_rtmp.NginxRtmp(tmp_path / "nginx")
+    try:
+        add(source, "nginx", nginx.url)
+        wait_target(source, "nginx", "live")
+        wait_for(lambda: len(nginx.segments(TARGET_KEY)) >= 3, 30, "three segments of nginx")
+        frames = sounds = 0
+        for segment in nginx.segments(TARGET_KEY)[1:3]:
+            with av.open(str(segment), options={"err_detect": "explode"}) as container:
+                for frame in container.decode():
+                    if isinstance(frame, av.VideoFrame):
+                        assert (frame.width, frame.height) == (640, 360)
+                        frames += 1
+                    else:
+                        sounds += 1
+        assert frames >= 110
+        assert sounds >= 150
+    finally:
+        nginx.stop()
+
+
+def test_a_wrong_key_is_said_and_not_hammered(source: Server, start: Callable[..., Server]) -> None:
+    other = start(key="another-key-0123456789")
+    add(source, "other", other.rtmp)
+    status = wait_target(source, "other", "refused")
+    assert "refuses the stream (NetStream.Publish.BadName" in status["text"]
+    assert TARGET_KEY not in status["text"]
+    assert status["retry_at"] is not None
+    time_before = other.metric("vitrina_ingest_connections_opened_total", protocol="rtmp")
+    assert time_before == 1
+    reply = source.api("PATCH", f"{PATH}/other", {"key": "another-key-0123456789"})
+    assert reply.status == 200
+    wait_target(source, "other", "live")
+
+
+def test_addresses_of_this_machine_are_refused_unless_allowed(
+    start: Callable[..., Server],
+) -> None:
+    server = start()
+    with Publisher(f"{server.rtmp}/{KEY}"):
+        server.wait_live()
+        add(server, "self", server.rtmp)
+        status = wait_target(server, "self", "refused")
+        assert "has a loopback address" in status["text"]
+        assert server.metric("vitrina_ingest_connections_opened_total", protocol="rtmp") == 1
+
+
+def jitter(server: Server) -> tuple[float, float]:
+    """Sum in seconds and number of parts of the source rung."""
+    name = "vitrina_part_publish_jitter_seconds"
+    total = server.metric(f"{name}_sum", rendition="source")
+    count = server.metric(f"{name}_count", rendition="source")
+    return total or 0.0, count or 0.0
+
+
+def mean_jitter_ms(server: Server, seconds: float) -> float:
+    total, count = jitter(server)
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() >= until, seconds + 5, "time passing")
+    later, more = jitter(server)
+    assert more - count >= seconds * 2, "parts came too slowly"
+    return 1000 * (later - total) / (more - count)
+
+
+def test_dead_targets_never_delay_the_source(source: Server, start: Callable[..., Server]) -> None:
+    other = start(key=TARGET_KEY)
+    alone_ms = mean_jitter_ms(source, 6)
+    with socket.socket() as hole:  # takes connections, never reads
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(64)
+        add(source, "hole", f"rtmp://127.0.0.1:{hole.getsockname()[1]}/live")
+        add(source, "other", other.rtmp)
+        wait_target(source, "other", "live")
+        assert other.process is not None
+        os.kill(other.process.pid, signal.SIGSTOP)
+        dead_ms = mean_jitter_ms(source, 8)
+        wait_for(lambda: target(source, "other")["dropped"] > 0, 20, "the queue being dropped")
+        status = wait_target(source, "other", "waiting", "connecting")
+        assert "has read nothing" in status["text"]
+        os.kill(other.process.pid, signal.SIGCONT)
+        wait_target(source, "other", "live")
+    print(
+        f"source part publish jitter: {alone_ms:.1f} ms alone, {dead_ms:.1f} ms with dead targets"
+    )
+    assert dead_ms <= alone_ms + 15
+    worst = Reader(source).media("source")
+    assert not [segment for segment in worst.segments if segment.gap_tag]
