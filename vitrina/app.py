@@ -235,6 +235,8 @@ class _Server:
 
     async def _end_shows(self) -> None:
         self._stopping = True
+        if self._rtmp is not None:
+            await self._rtmp.drain()
         live = any(stream.live for stream in self._registry.all())
         self._registry.end_all()
         if live:

@@ -34,6 +34,7 @@ _LEGACY_AVC, _LEGACY_AAC, _LEGACY_MP3 = 7, 0xAF, 0x2F
 _EX_VIDEO, _EX_AUDIO = 0x80, 0x90
 _KEY, _INTER = 1, 2
 _MAX_WORDS = 300
+_CAPS_RECONNECT = 1
 _FOURCC = {codec: name for name, codec in (VIDEO_FOURCC | AUDIO_FOURCC).items()}
 
 
@@ -50,7 +51,15 @@ class PublishRefused:
     text: str
 
 
-ClientEvent: TypeAlias = PublishStarted | PublishRefused
+@dataclass(frozen=True, slots=True)
+class ReconnectRequested:
+    """The server asks to `stop` at a key frame and to publish again on a new connection."""
+
+    tc_url: str
+    """Where to; empty is where it was."""
+
+
+ClientEvent: TypeAlias = PublishStarted | PublishRefused | ReconnectRequested
 
 
 class _State(Enum):
@@ -71,8 +80,12 @@ class RtmpPublishClient:
     Media methods raise `RuntimeError` ahead of `PublishStarted` and after `stop`.
     """
 
-    def __init__(self, app: str, tc_url: str, key: str) -> None:
-        """`app`: path of the server's URL, e.g. `live`; `tc_url`: that whole URL, without key."""
+    def __init__(self, app: str, tc_url: str, key: str, *, reconnects: bool = False) -> None:
+        """`app`: path of the server's URL, e.g. `live`; `tc_url`: that whole URL, without key.
+
+        `reconnects`: tell the server that `ReconnectRequested` is acted on.
+        """
+        self._reconnects = reconnects
         self._app = app
         self._tc_url = tc_url
         self._key = key
@@ -207,6 +220,8 @@ class RtmpPublishClient:
             "tcUrl": self._tc_url,
             "fourCcList": [name.decode() for name in (*VIDEO_FOURCC, *AUDIO_FOURCC)],
         }
+        if self._reconnects:
+            target = {**target, "capsEx": _CAPS_RECONNECT}
         self._command(_COMMANDS, 0, "connect", _CONNECT, target)
         self._out.append(self._writer.set_chunk_size(CHUNK_SIZE))
 
@@ -249,6 +264,8 @@ class RtmpPublishClient:
             case "onStatus" if info.get("level") == "error":
                 self._state = _State.STOPPED
                 return PublishRefused(code, text)
+            case "onStatus" if code == "NetConnection.Connect.ReconnectRequest":
+                return ReconnectRequested(_words(info.get("tcUrl")))
             case "onStatus" if code == "NetStream.Publish.Start":
                 self._state = _State.PUBLISHING
                 return PublishStarted()

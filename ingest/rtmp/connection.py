@@ -76,6 +76,9 @@ class ConnectionHost(Protocol):
     def check_key(self, connection: Connection, request: PublishRequested) -> None:
         """Start the key's check; its end calls back into the connection."""
 
+    def publication_ended(self) -> None:
+        """Note that some connection publishes no more."""
+
 
 class Connection(asyncio.Protocol):
     """One client. Every callback runs on the event loop; whatever goes wrong ends only this one."""
@@ -385,6 +388,24 @@ class Connection(asyncio.Protocol):
 
     # Ends
 
+    @property
+    def publishing(self) -> bool:
+        """Whether a publication runs on it."""
+        return self._publication is not None
+
+    def ask_to_reconnect(self) -> bool:
+        """Ask the encoder to leave at its next key frame, because the server stops.
+
+        False where it publishes nothing or does not know that request.
+        """
+        if self._closing_ns or self._publication is None:
+            return False
+        if not self._session.request_reconnect("The server restarts: connect again."):
+            return False
+        self._info("encoder asked to reconnect")
+        self._flush()
+        return True
+
     def shut_down(self) -> None:
         """Close now, because the server stops."""
         if not self._closing_ns:
@@ -468,6 +489,7 @@ class Connection(asyncio.Protocol):
         publication, self._publication = self._publication, None
         if publication is not None:
             publication.close(reason)
+            self._server.publication_ended()
             _log.info(
                 "encoder left",
                 protocol=self._protocol,

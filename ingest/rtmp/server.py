@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ from media.bitstream import describe as describe_config
 
 PROTOCOL = "rtmp"
 PROTOCOL_TLS = "rtmps"
+DRAIN_S = 5.0
+"""Two key frame intervals of an encoder as it should be set, and a little."""
 SILENCE_NS = 1_000_000_000
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +73,8 @@ class RtmpServer:
         self._turned_away = 0
         self._silent_until_ns = 0
         self._group: asyncio.TaskGroup | None = None
+        self._draining = False
+        self._left = asyncio.Event()
         self._drained = asyncio.Event()
 
     @property
@@ -118,6 +123,19 @@ class RtmpServer:
             if self._connections:
                 await self._drained.wait()
 
+    async def drain(self) -> None:
+        """Take no more encoders; let those leave at a key frame that know how, `DRAIN_S` at most.
+
+        The others stay until `run` ends.
+        """
+        self._draining = True
+        asked = [c for c in tuple(self._connections) if c.ask_to_reconnect()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while any(connection.publishing for connection in asked):
+                    self._left.clear()
+                    await self._left.wait()
+
     def admit(self, connection: Connection, address: str) -> Fault | None:
         """Count a new connection in, or say why not."""
         settings = self.settings
@@ -125,6 +143,8 @@ class RtmpServer:
             return self._turn_away(
                 Fault.ADDRESS, address, "The address is not in rtmp.allow: add it there."
             )
+        if self._draining:
+            return self._turn_away(Fault.LIMIT, address, "The server is stopping.")
         if (
             self._group is None
             or len(self._connections) >= settings.max_connections
@@ -182,6 +202,10 @@ class RtmpServer:
             del self._addresses[address]
         if not self._connections:
             self._drained.set()
+
+    def publication_ended(self) -> None:
+        """Note that some connection publishes no more."""
+        self._left.set()
 
     def check_key(self, connection: Connection, request: PublishRequested) -> None:
         """Start the key's check; its end calls back into the connection."""

@@ -54,6 +54,7 @@ _STREAM_COMMANDS = 5
 _CAN_DECODE, _CAN_FORWARD = 1, 4
 _FORWARDED = (*flv.VIDEO_FOURCC.values(), Codec.AAC)
 """What viewers get untouched; everything else is decoded and encoded again."""
+RECONNECT_REQUEST = "NetConnection.Connect.ReconnectRequest"
 CAPS_RECONNECT, _CAPS_MULTITRACK, _CAPS_MODEX, _CAPS_NANO_OFFSET = 1, 2, 4, 8
 
 
@@ -108,6 +109,7 @@ class ServerSession:
         self._streams: set[int] = set()
         self._publish_stream = 0
         self._had_publication = False
+        self._caps = 0
 
     @property
     def dropped(self) -> int:
@@ -194,6 +196,17 @@ class ServerSession:
         if self.state in (State.AUTHORIZING, State.PUBLISHING):
             self._on_status("error", "NetStream.Publish.Rejected", text)
         self.state = State.FAILED
+
+    def request_reconnect(self, text: str) -> bool:
+        """Ask a publishing client to come back on a new connection; False where it cannot.
+
+        It goes on until it leaves, at a key frame of its own choice (Enhanced RTMP v2, "Reconnect
+        Request"); without a tcUrl it comes back to where it is.
+        """
+        if self.state is not State.PUBLISHING or not self._caps & CAPS_RECONNECT:
+            return False
+        self._on_status("status", RECONNECT_REQUEST, text, stream=0)
+        return True
 
     def ping(self, now_ms: int) -> None:
         """Ask the client for a sign of life."""
@@ -295,6 +308,8 @@ class ServerSession:
         self._app = _text(info.get("app"))
         self._tc_url = _text(info.get("tcurl"))
         self.flash_version = "".join(c for c in _text(info.get("flashver")) if c.isprintable())[:64]
+        caps = info.get("capsex")
+        self._caps = int(caps) if isinstance(caps, float) and 0 <= caps < 2**31 else 0
         if not self._log_in(command):
             return
         self._reader.delta_after_absolute = self.flash_version.startswith(("FMLE", "Flash"))
@@ -396,10 +411,11 @@ class ServerSession:
             payload = encode("_result", command.transaction, *values)
             self._send(_COMMANDS, MessageType.COMMAND, 0, payload)
 
-    def _on_status(self, level: str, code: str, text: str) -> None:
+    def _on_status(self, level: str, code: str, text: str, *, stream: int | None = None) -> None:
         info = {"level": level, "code": code, "description": text}
         payload = encode("onStatus", 0, None, info)
-        self._send(_STREAM_COMMANDS, MessageType.COMMAND, self._publish_stream, payload)
+        stream = self._publish_stream if stream is None else stream
+        self._send(_STREAM_COMMANDS, MessageType.COMMAND, stream, payload)
 
     def _send(self, csid: int, message_type: MessageType, stream_id: int, payload: bytes) -> None:
         self._out.append(self._writer.write(csid, message_type, stream_id, 0, payload))

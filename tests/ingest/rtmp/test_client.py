@@ -12,7 +12,13 @@ import imageio_ffmpeg
 import pytest
 
 from ingest.rtmp.chunks import ChunkLimits
-from ingest.rtmp.client import ClientEvent, PublishRefused, PublishStarted, RtmpPublishClient
+from ingest.rtmp.client import (
+    ClientEvent,
+    PublishRefused,
+    PublishStarted,
+    ReconnectRequested,
+    RtmpPublishClient,
+)
 from ingest.rtmp.errors import RtmpError
 from ingest.rtmp.events import (
     Event,
@@ -32,8 +38,9 @@ LIMITS = ChunkLimits(max_message_bytes=2**24, max_partial_bytes=2**24, max_chunk
 class Wire:
     """A client and a session, joined."""
 
-    def __init__(self) -> None:
-        self.client = RtmpPublishClient("live", "rtmp://h/live", "key")
+    def __init__(self, *, reconnects: bool = False) -> None:
+        url = "rtmp://h/live"
+        self.client = RtmpPublishClient("live", url, "key", reconnects=reconnects)
         self.session = ServerSession(limits=LIMITS, describe=describe)
         self.said: list[ClientEvent] = []
         self.heard: list[Event] = []
@@ -130,6 +137,17 @@ def test_pings_are_answered() -> None:
     wire.session.ping(5)
     wire.run()
     assert wire.session.received > received
+
+
+@pytest.mark.unit
+def test_a_request_to_reconnect_is_reported_where_it_is_acted_on() -> None:
+    for reconnects in (False, True):
+        wire = Wire(reconnects=reconnects)
+        wire.publish()
+        assert wire.session.request_reconnect("The server restarts.") is reconnects
+        wire.run()
+        assert (ReconnectRequested("") in wire.said) is reconnects
+        assert wire.client.publishing
 
 
 @pytest.mark.unit

@@ -453,3 +453,27 @@ async def test_media_is_gathered_and_the_last_byte_still_arrives() -> None:
             await asyncio.sleep(0.025)
         peer.send(video(AVC_KEY, sent * 25))
         await server.until(lambda: len(publication.packets) == sent + 1, 5)
+
+
+async def test_a_drain_waits_for_those_who_leave_at_a_key_frame() -> None:
+    connect = amf("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live", "capsEx": 1})
+    async with running() as server, asyncio.timeout(20):
+        able, other = await server.connect(), await server.connect()
+        await other.publish("other")
+        able.send(HANDSHAKE + whole(3, 20, connect) + CREATE)
+        await able.until(b"NetConnection.Connect.Success")
+        able.send(publish("good"))
+        await able.until(b"NetStream.Publish.Start")
+        publications = {p.stream: p for p in server.gate.publications}
+        async with asyncio.TaskGroup() as group:
+            drain = group.create_task(server.server.drain())
+            await able.until(b"NetConnection.Connect.ReconnectRequest")
+            able.send(whole(6, 9, AVC_CONFIG, stream=1) + whole(6, 9, AVC_KEY, stream=1))
+            await server.until(lambda: bool(publications["demo"].packets))
+            assert not drain.done()
+            late = await server.connect()
+            assert await late.until_closed() == b""
+            able.send(whole(3, 20, amf("deleteStream", 7, None, 1)))
+        assert publications["demo"].closed == ["bye"]
+        assert publications["second"].closed == []
+        assert b"ReconnectRequest" not in other.seen

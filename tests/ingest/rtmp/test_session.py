@@ -125,6 +125,41 @@ def test_connect_is_answered_in_order_and_with_enhanced_capabilities() -> None:
     assert info["capsEx"] == 1 + 2 + 4 + 8
 
 
+@pytest.mark.parametrize("caps", [None, 0, 2 + 4, -1, float("nan"), 2.0**40, "1"])
+def test_who_does_not_know_the_request_is_not_asked_to_reconnect(caps: object) -> None:
+    talk = Talk()
+    told = {} if caps is None else {"capsEx": caps}
+    talk.send(HANDSHAKE + whole(3, 20, amf("connect", 1, {"app": "live", **told})))
+    talk.send(CREATE + publish("key"))
+    talk.session.accept_publish()
+    talk.read()
+    assert not talk.session.request_reconnect("Come again.")
+    assert talk.read() == []
+
+
+def test_who_knows_the_request_is_asked_to_reconnect_and_heard_until_it_leaves() -> None:
+    talk = Talk()
+    talk.send(HANDSHAKE + whole(3, 20, amf("connect", 1, {"app": "live", "capsEx": 1 + 2})))
+    assert not talk.session.request_reconnect("Come again.")
+    talk.send(CREATE + publish("key"))
+    talk.session.accept_publish()
+    talk.read()
+    assert talk.session.request_reconnect("Come again.")
+    (message,) = talk.read()
+    assert message.stream_id == 0
+    assert decode(message.payload) == [
+        "onStatus",
+        0.0,
+        None,
+        {
+            "level": "status",
+            "code": "NetConnection.Connect.ReconnectRequest",
+            "description": "Come again.",
+        },
+    ]
+    assert len(talk.send(media(9, AVC_CONFIG) + media(9, AVC_KEY))) == 2
+
+
 def test_nothing_says_start_ahead_of_the_key_check(talk: Talk) -> None:
     calls = (
         whole(3, 20, amf("releaseStream", 2, None, "key"))
