@@ -22,6 +22,22 @@ VIDEO = {
         "-x265-params",
         "log-level=error:bframes=0",
     ],
+    "hevc_pq": [
+        "-vf",
+        (
+            "format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=smpte2084"
+            ":colorspace=bt2020nc:range=tv"
+        ),
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        (
+            "log-level=error:bframes=0:hdr10=1:max-cll=1000,400"
+            ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+        ),
+    ],
     "av1": ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-lag-in-frames", "0"],
     "vp9": ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"],
 }
@@ -29,6 +45,9 @@ AUDIO = {
     "aac": ["-c:a", "aac", "-b:a", "96k"],
     "opus": ["-c:a", "libopus", "-b:a", "96k"],
     "mp3": ["-c:a", "libmp3lame", "-b:a", "96k"],
+    "flac": ["-c:a", "flac"],
+    "ac3": ["-c:a", "ac3", "-b:a", "192k"],
+    "eac3": ["-c:a", "eac3", "-b:a", "192k"],
 }
 
 
