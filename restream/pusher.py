@@ -153,21 +153,14 @@ class Pusher:
         try:
             await self._connect_and_push()
         except RestartNeeded:
-            # The queue stays open: it begins with the key frame of the new format.
-            if not self._healthy(began):
-                await self._wait_after(_Failed("The encoder changed its codecs; connecting again."))
+            return  # with the queue open: it begins with the key frame of the new format
         except _Failed as failure:
             self._queue.close()
-            self._healthy(began)
+            healthy = time.monotonic() - began >= HEALTHY_S
+            self._failures = 1 if healthy else self._failures + 1
             await self._wait_after(failure)
         else:
             self._queue.close()
-
-    def _healthy(self, began: float) -> bool:
-        """Count the end of a connection; return whether it had lived long enough."""
-        healthy = time.monotonic() - began >= HEALTHY_S
-        self._failures = 1 if healthy else self._failures + 1
-        return healthy
 
     async def _wait_after(self, failure: _Failed) -> None:
         settings = self._settings

@@ -43,10 +43,13 @@ EARLY_LIMITS = ChunkLimits(max_message_bytes=65536, max_partial_bytes=65536, max
 """Until a key was accepted; encoders need less than 1 kB and four chunk streams."""
 EARLY_BYTES = 524_288
 """All that may be received until a key was accepted, so that strangers cost no parsing time."""
-EARLY_MESSAGES = 1024
-"""As for the bytes: a header of one byte makes an empty message, and each costs parsing time."""
+EARLY_MESSAGES = 256
+"""As for the bytes: a header of one byte makes an empty message, and each costs parsing time.
+Encoders send fewer than twenty."""
 TURN_COST = 1024
 """What one turn may parse: a message costs 1, AMF also 1 per 8 bytes. About 5 ms of empty ones."""
+EARLY_TURN_COST = 128
+"""The same for strangers, of whom there may be hundreds at once."""
 MAX_STREAMS = 16
 
 _CONTROL, _COMMANDS = 2, 3
@@ -122,8 +125,8 @@ class ServerSession:
         return self._turn <= 0
 
     def begin_turn(self) -> None:
-        """Let `next_event` parse `TURN_COST` and then say None, so that others get the CPU."""
-        self._turn = TURN_COST
+        """Let `next_event` parse for a while and then say None, so that others get the CPU."""
+        self._turn = TURN_COST if self.state is State.PUBLISHING else EARLY_TURN_COST
 
     def receive_data(self, data: bytes, now_ns: int) -> None:
         """Take bytes read at `now_ns`. Raises `RtmpError` (handshake, protocol)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,7 @@ def text_mask(
         sys.stderr.write("Pillow is not installed: the slate has no text\n")
         return None
 
-    text = _clean(text)
+    text = "\n".join(" ".join(line.split()) for line in text[:MAX_CHARACTERS].splitlines()).strip()
     if not text:
         return None
     path = _best(text, font)
@@ -67,13 +66,6 @@ def text_mask(
     for number, line in enumerate(lines):
         draw.text((width / 2, top + number * step), line, font=face, fill=255, anchor="mm")
     return np.asarray(picture)
-
-
-def _clean(text: str) -> str:
-    """Return the text with single spaces, without control characters."""
-    lines = text[:MAX_CHARACTERS].splitlines()
-    kept = ("".join(c for c in line if c.isprintable() or c.isspace()) for line in lines)
-    return "\n".join(" ".join(line.split()) for line in kept).strip()
 
 
 def squeezed(mask: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
@@ -110,7 +102,6 @@ def _font(path: Path, size: int) -> FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-@lru_cache(maxsize=16)
 def _best(text: str, wanted: Path | None) -> Path:
     """Return the first font with all characters of `text`, else the one that lacks fewest."""
     best, fewest = BUILT_IN, len(text) + 1
@@ -124,8 +115,7 @@ def _best(text: str, wanted: Path | None) -> Path:
         if lacking < fewest:
             best, fewest = path, lacking
         if lacking == 0:
-            return best
-    sys.stderr.write("No font has all characters of the slate's text: set slate.font\n")
+            break
     return best
 
 

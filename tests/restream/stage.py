@@ -121,8 +121,7 @@ class Source:
         while True:
             dts = 90_000 * 60 + number * 3600
             key = number % 25 == 0
-            unit = (b"\x65" if key else b"\x41") + bytes(self.size)
-            payload = len(unit).to_bytes(4, "big") + unit
+            payload = bytes(self.size)
             self._push(Codec.H264, dts, key, payload)
             self._push(Codec.AAC, dts, True, b"\x21\x10\x04")
             number += 1

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import structlog
 
-from ingest.rtmp.session import TURN_COST
+from ingest.rtmp.session import EARLY_TURN_COST, TURN_COST
 from ingest.source import MAX_LEAD_S, RESUME_LEAD_S
 from media.model import Codec
 from tests.ingest.rtmp.support import (
@@ -421,11 +421,12 @@ async def test_a_flood_of_empty_messages_waits_its_turn_and_loses_nothing() -> N
         assert publication.closed == []
 
 
-async def test_publish_at_the_end_of_a_turn_waits_for_the_key() -> None:
+@pytest.mark.parametrize("before", range(EARLY_TURN_COST - 40, EARLY_TURN_COST, 3))
+async def test_publish_at_the_end_of_a_turn_waits_for_the_key(before: int) -> None:
     async with running() as server:
         server.gate.hold = asyncio.Event()
         peer = await server.connect()
-        peer.send(HANDSHAKE + CONNECT + CREATE + header(0, 3, type_id=3) + header(3, 3) * 900)
+        peer.send(HANDSHAKE + CONNECT + CREATE + header(0, 3, type_id=3) + header(3, 3) * before)
         peer.send(publish("good") + video(AVC_CONFIG) + video(AVC_KEY))
         async with asyncio.timeout(10):
             while server.gate.asked != ["good"]:
