@@ -227,6 +227,8 @@ class StreamSettings(Section):
     """Language of the show (BCP 47), for the text of its slate."""
     slate_image: Path | None = None
     """As `slate.image`, for this stream only."""
+    grace_s: float | None = Field(None, ge=0, le=600)
+    """As `streams.grace_s`, for this stream only."""
     user: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """Name for a login instead of a key (`rtmp.login_apps`)."""
     password: SecretStr | None = None
@@ -255,10 +257,16 @@ class StreamsSettings(Section):
 
     grace_s: float = Field(30.0, ge=0, le=600)
     """How long a stream waits for its encoder before it ends."""
+    open_ahead_s: float = Field(14_400.0, ge=10, le=86_400)
+    """A stream opened ahead of its show ends when no encoder has come by then."""
     standby_return_s: Annotated[float, Field(ge=0, le=3600)] | Literal["manual"] = 10.0
     """The show returns to a primary encoder that was healthy for so long; `manual`: by API only."""
     list: tuple[StreamSettings, ...] = ()
     """Streams that always exist."""
+
+    def of(self, name: str) -> StreamSettings | None:
+        """Return what is configured for one stream."""
+        return next((stream for stream in self.list if stream.name == name), None)
 
     @model_validator(mode="after")
     def _keys_differ(self) -> StreamsSettings:

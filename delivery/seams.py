@@ -88,6 +88,12 @@ class StreamView(Protocol):
         Keys: `name`, `state`, `tracks`, `bitrate_bps`, `findings`, `renditions`, `sources`.
         """
 
+    def open_ahead(self) -> None:
+        """Start the show with its slate before an encoder comes; raises `SourceUnavailable`."""
+
+    def end(self) -> None:
+        """End the show now, publishers included; nothing happens without one."""
+
     def choose_source(self, role: str) -> None:
         """Put the `primary` or `backup` encoder on air; `auto`: leave it to the rule.
 

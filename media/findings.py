@@ -73,6 +73,9 @@ class Code(StrEnum):
     RECONNECTS = "reconnects"
     STANDBY = "standby"
     EXCESS = "excess"
+    SLATE = "slate"
+    SLATE_FAILED = "slate_failed"
+    CODEC_CHANGED = "codec_changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

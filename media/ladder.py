@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from media.lineup import AUDIO, SOURCE, Lineup
-from media.model import Kind, Packet, TrackFormat
-from media.transcode.plan import Plan, plan_ladder
+from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.transcode.plan import Plan, plan_ladder, square_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from media.transcode.process import RungSink
 
 log = structlog.get_logger(__name__)
+
+KEEP_ROUTES = 30 * TICKS_PER_SECOND
+"""No worker is further behind: what a rung fed before a change may still come."""
 
 
 class Encoders(Protocol):
@@ -52,6 +56,22 @@ class Encoders(Protocol):
         """End the worker."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Route:
+    """A rung feeds a rendition from one boundary to another, in ticks."""
+
+    rung: str
+    name: str
+    since: int
+    until: int | None = None
+    format: TrackFormat | None = None
+    """What the rendition was told last."""
+
+    def holds(self, pts: int) -> bool:
+        """Whether a picture of this time goes this way."""
+        return self.since <= pts and (self.until is None or pts < self.until)
+
+
 class Ladder:
     """Implements `media.transcode.process.RungSink`. `make` makes the worker's supervisor."""
 
@@ -68,8 +88,7 @@ class Ladder:
         self._settings = settings
         self._lineup = lineup
         self._plan: Plan | None = None
-        self._substitute: str | None = None
-        """Rung that feeds `source` too, because the encoder's own pictures cannot be used."""
+        self._routes: list[Route] = []
         self._formats: dict[str, TrackFormat] = {}
         self._ended = False
         self.restarts = 0
@@ -85,34 +104,75 @@ class Ladder:
         passthrough: bool,
         newest_boundary: int | None,
     ) -> set[str]:
-        """Tell the worker what to make of the source; return the renditions it feeds."""
-        plan = plan_ladder(video, audio, self._settings, reencode_source=not passthrough)
-        self._substitute = None
-        if not passthrough and plan.rungs and self._lineup.get(SOURCE) is not None:
-            # Viewers on `source` stay there: the top rung takes its place in this show.
-            self._substitute = plan.rungs[0].name
-        rungs = {rung.name for rung in plan.rungs}
-        if self._substitute is not None and self._lineup.get(self._substitute) is None:
-            rungs.remove(self._substitute)
-        for name in rungs:
-            self._lineup.open(name, Kind.VIDEO)
-        if self._substitute is not None:
-            rungs.add(SOURCE)
-        if plan.audio is not None:
-            self._lineup.open(AUDIO, Kind.AUDIO)
+        """Tell the worker what to make of the source; return the renditions it feeds.
+
+        All that is listed stays fed. Where the source's own pictures cannot be used, its top
+        rung takes the place of `source` for the viewers who are there. Rungs larger than the
+        source become the source's own size: scaled up they would cost more and show no more.
+        """
+        plan, feeds = self._plan_for(video, audio, passthrough=passthrough)
+        before = {route.name for route in self._routes if route.until is None}
+        fed = {name for names in feeds.values() for name in names}
+        for name in fed:
+            self._lineup.open(name, Kind.AUDIO if name == AUDIO else Kind.VIDEO)
+        self._route(feeds, newest_boundary or 0)
         if self._plan is None and plan.empty:
             # No worker runs, but slates of this source's pictures may be ordered.
             self.encoders.configure(plan, video=video, audio=audio)
             return set()
-        self._lineup.hold(rungs)
+        # What was fed before goes on: the worker's last pictures of the time before still come.
+        self._lineup.hold(fed - before - {AUDIO})
         self._plan = plan
-        if self._substitute in self._formats:
-            # Its encoder runs already and will not announce itself again.
-            self.rung_format(self._substitute, self._formats[self._substitute])
         self.encoders.configure(plan, video=video, audio=audio)
         if newest_boundary is not None:
             self.encoders.boundary(newest_boundary)
-        return rungs | ({AUDIO} if plan.audio is not None else set())
+        return fed
+
+    def _plan_for(
+        self, video: TrackFormat | None, audio: TrackFormat | None, *, passthrough: bool
+    ) -> tuple[Plan, dict[str, list[str]]]:
+        """Return what to encode, and by rung the renditions that it feeds."""
+        listed = self._listed()
+        plan = plan_ladder(video, audio, self._settings, reencode_source=not passthrough)
+        if plan.rungs or listed:
+            short = min(square_pixels(video)) if video is not None else 0
+            larger = {name for name in listed if lines_of(name) > short}
+            if larger - {rung.name for rung in plan.rungs}:
+                plan = plan_ladder(video, audio, self._settings, reencode_source=True)
+        feeds: dict[str, list[str]] = {rung.name: [] for rung in plan.rungs}
+        wanted = {f"{rung.height}p" for rung in self._settings.rungs}
+        stands_in = not passthrough and self._lineup.get(SOURCE) is not None
+        for name, names in feeds.items():
+            # The source's own size is a rendition of its own only where nothing else shows it.
+            if name in listed or name in wanted or not (stands_in or passthrough):
+                names.append(name)
+        if plan.rungs and stands_in:
+            feeds[plan.rungs[0].name].append(SOURCE)
+        for name in listed - set(feeds) if plan.rungs else ():
+            fits = [rung.name for rung in plan.rungs if lines_of(rung.name) <= lines_of(name)]
+            feeds[(fits or [plan.rungs[-1].name])[0]].append(name)
+        if plan.audio is not None:
+            feeds[AUDIO] = [AUDIO]
+        return plan, feeds
+
+    def _listed(self) -> set[str]:
+        """Re-encoded pictures that viewers know of."""
+        renditions = self._lineup.renditions.values()
+        return {r.name for r in renditions if r.kind is Kind.VIDEO and r.name != SOURCE}
+
+    def _route(self, feeds: dict[str, list[str]], since: int) -> None:
+        """Let each rung feed its renditions from the boundary at `since` on."""
+        wanted = {(rung, name) for rung, names in feeds.items() for name in names}
+        kept = []
+        for route in self._routes:
+            if route.until is None:
+                if (route.rung, route.name) in wanted:
+                    wanted.remove((route.rung, route.name))
+                else:
+                    route.until = since
+            if route.until is None or since - route.until < KEEP_ROUTES:
+                kept.append(route)
+        self._routes = kept + [Route(rung=r, name=n, since=since) for r, n in sorted(wanted)]
 
     @property
     def rungs(self) -> bool:
@@ -136,31 +196,40 @@ class Ladder:
 
     def rung_format(self, rung: str, fmt: TrackFormat) -> None:
         """Take the parameters of a rung; its next packet is an IDR on a boundary."""
-        if self._ended or self._plan is None:
-            return
-        self._formats[rung] = fmt
-        bits = {r.name: r.maxrate for r in self._plan.rungs}
-        if self._plan.audio is not None:
-            bits[AUDIO] = self._plan.audio.bitrate
-        for name in self._fed_by(rung):
-            self._lineup.set_format(name, fmt, declared_bps=bits.get(rung, 0))
+        if not self._ended:
+            self._formats[rung] = fmt
 
     def rung_packet(self, rung: str, packet: Packet) -> None:
         """Take one access unit of a rung, on the show clock."""
-        if not self._ended:
-            for name in self._fed_by(rung):
-                self._lineup.push(name, packet)
+        fmt = self._formats.get(rung)
+        if self._ended or fmt is None:
+            return
+        for route in self._routes:
+            if route.rung != rung or not route.holds(packet.pts):
+                continue
+            if route.format is not fmt:
+                route.format = fmt
+                self._lineup.set_coded_format(route.name, fmt, declared_bps=self._bits(rung))
+            self._lineup.push_coded(route.name, packet)
 
     def worker_lost(self, reason: str) -> None:
         """Note that the rungs pause; each starts again with an IDR on a later boundary."""
         log.warning("transcode worker lost", stream=self._stream, reason=reason)
         self.restarts += 1
         self._formats.clear()
-        if self._plan is not None:
-            for rung in self._plan.rungs:
-                self._lineup.hold(self._fed_by(rung.name))
-            if self._plan.audio is not None:
-                self._lineup.hold([AUDIO])
+        self._lineup.hold(route.name for route in self._routes if route.until is None)
+
+    def _bits(self, rung: str) -> int:
+        """Bits a second that a rung never exceeds; 0 where it is not planned any more."""
+        if self._plan is None:
+            return 0
+        if rung == AUDIO:
+            return self._plan.audio.bitrate if self._plan.audio is not None else 0
+        return next((r.maxrate for r in self._plan.rungs if r.name == rung), 0)
+
+    def order_slate(self, order: SlateOrder) -> None:
+        """Have a slate made; the answer comes by `on_slate`."""
+        self.encoders.order_slate(order)
 
     def slate_made(self, serial: int, loop: SlateLoop) -> None:
         """Pass a slate on to who ordered it."""
@@ -176,5 +245,8 @@ class Ladder:
     def _no_slate(self, serial: int, answer: SlateLoop | str) -> None:
         log.debug("nobody waits for this slate", stream=self._stream, serial=serial)
 
-    def _fed_by(self, rung: str) -> tuple[str, ...]:
-        return (rung, SOURCE) if rung == self._substitute else (rung,)
+
+def lines_of(name: str) -> int:
+    """Lines that the name of a rung tells: 720 for `720p`; 0 where it tells none."""
+    lines = name.partition("p")[0]
+    return int(lines) if lines.isdecimal() else 0

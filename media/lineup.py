@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from media.handover import Handover
 from media.hls.segmenter import TOLERANCE
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 
@@ -37,6 +38,10 @@ class Lineup:
         self._coded: set[str] = set()
         """Those of `_fed` that the worker makes."""
         self._waiting: set[str] = set()
+        self._handovers: dict[str, Handover] = {}
+        """Renditions whose packets as they came wait for the worker's last ones."""
+        self._coded_ends: dict[str, int] = {}
+        """Until when the worker has fed each rendition."""
         self._ready = asyncio.Event()
 
     def get(self, name: str) -> Rendition | None:
@@ -51,10 +56,22 @@ class Lineup:
             rendition.set_siblings(self.renditions.values)
         return rendition
 
-    def feed(self, *, encoder: Iterable[str], worker: Iterable[str]) -> None:
-        """Say which renditions the encoder and the worker feed from now on."""
-        self._coded = set(worker)
-        self._fed = self._coded | set(encoder)
+    def feed(self, *, encoder: Iterable[str], worker: Iterable[str], since: int) -> None:
+        """Say which renditions get packets as they come, and which the worker feeds.
+
+        It counts from the boundary at `since` (ticks): what the worker still makes of the time
+        before that comes later than the first packets after it.
+        """
+        passed, coded = set(encoder), set(worker)
+        for name in passed & self._coded:
+            end = self._coded_ends.get(name)
+            kind = self.renditions[name].kind
+            if end is not None and not Handover.reached(kind, end, since):
+                self._handovers.setdefault(name, Handover(kind=kind, since=since))
+        for name in [n for n in self._handovers if n not in passed]:
+            self._finish(name)
+        self._coded = coded
+        self._fed = coded | passed
         self._waiting &= self._fed
 
     def hold(self, names: Iterable[str]) -> None:
@@ -63,15 +80,49 @@ class Lineup:
 
     def waits(self, name: str) -> bool:
         """Whether the rendition needs a key frame on a boundary."""
-        return name in self._waiting
+        return name in self._waiting and name not in self._handovers
 
-    def set_format(self, name: str, track_format: TrackFormat, *, declared_bps: int) -> None:
-        """Pass a format on to a rendition that exists; `declared_bps` until it is measured."""
-        if (rendition := self.renditions.get(name)) is not None:
-            rendition.set_format(track_format, declared_bps=declared_bps)
+    def set_format(self, name: str, track_format: TrackFormat) -> None:
+        """Tell a rendition the format of packets as they came."""
+        handover = self._handovers.get(name)
+        if handover is not None:
+            handover.hold(track_format)
+        else:
+            self.renditions[name].set_format(track_format)
+
+    def set_coded_format(self, name: str, track_format: TrackFormat, *, declared_bps: int) -> None:
+        """Tell a rendition the worker's format; `declared_bps` counts until it is measured."""
+        self.renditions[name].set_format(track_format, declared_bps=declared_bps)
 
     def push(self, name: str, packet: Packet) -> None:
-        """Pass a packet on unless its rendition is not fed or waits for a key frame."""
+        """Pass on a packet as it came, unless its rendition is not fed or waits for a key frame."""
+        handover = self._handovers.get(name)
+        if handover is None:
+            self._pass_on(name, packet)
+        elif not handover.hold(packet):
+            self._finish(name)
+
+    def push_coded(self, name: str, packet: Packet) -> None:
+        """Pass on a packet that the worker made; same conditions."""
+        handover = self._handovers.get(name)
+        if handover is None and name not in self._coded:
+            return
+        end = packet.pts + packet.duration
+        self._coded_ends[name] = end
+        self._pass_on(name, packet)
+        if handover is not None and Handover.reached(handover.kind, end, handover.since):
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        """Let go of what waited for the worker's last packets."""
+        handover = self._handovers.pop(name)
+        for item in handover.items:
+            if isinstance(item, Packet):
+                self._pass_on(name, item)
+            else:
+                self.set_format(name, item)
+
+    def _pass_on(self, name: str, packet: Packet) -> None:
         rendition = self.renditions.get(name)
         if rendition is None or name not in self._fed:
             return
@@ -110,6 +161,8 @@ class Lineup:
         While an encoder only hesitates they stay open: a short part breaks the 85 % rule.
         """
         last = self._grid.last
+        for name in [n for n, h in self._handovers.items() if h.overdue(now)]:
+            self._finish(name)
         for name, rendition in self.renditions.items():
             if silent:
                 rendition.flush_due(now)
@@ -125,7 +178,8 @@ class Lineup:
     def _patience(self, name: str, *, on_air: bool) -> int:
         if not on_air or name not in self._fed or name in self._waiting:
             return PATIENCE_IDLE
-        return PATIENCE_RUNG if name in self._coded else PATIENCE_SOURCE
+        coded = name in self._coded or name in self._handovers
+        return PATIENCE_RUNG if coded else PATIENCE_SOURCE
 
     def flush(self, now: int) -> None:
         """Publish open parts that nothing was added to for a PART-TARGET."""

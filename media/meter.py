@@ -53,6 +53,9 @@ class MediaMeter(Protocol):
     def worker_restarted(self, stream: str, reason: str) -> None:
         """Count a new start of the transcode worker because of `reason`."""
 
+    def slate(self, stream: str, seconds: float) -> None:
+        """Count time for which viewers saw the slate."""
+
     def pressure(self, stream: str, step: int) -> None:
         """Set the step of the ladder's pressure rule; 0 is full quality."""
 

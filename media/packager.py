@@ -1,8 +1,8 @@
 """Cuts a show into segments: packets on the show clock in, boundaries and renditions out.
 
-It decides where segments start, which formats they have and what the ladder makes of them. The
-encoder's own pictures and AAC sound go straight to their renditions, the rest comes back from
-the worker (`media.ladder`).
+It decides where segments start, which formats they have and what the ladder makes of them.
+Pictures as they came and AAC sound go straight to their renditions, the rest comes back from the
+worker (`media.ladder`). Who is on air (an encoder, the slate) is decided in `media.programme`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,15 @@ from media.lineup import AUDIO, PATIENCE_SOURCE, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from config.settings import HlsSettings, LadderSettings
     from media.ladder import Ladder
     from media.meter import MediaMeter
-    from media.run import Run
     from media.tap import PacketTap
 
-VIDEO_WAIT = TICKS_PER_SECOND // 2
-"""Sound waits this long for pictures to be announced before it starts the show alone."""
-KEY_WAIT = 4 * TICKS_PER_SECOND
-"""Sound waits this long for the announced pictures' first key frame."""
 LONG_GOP_CUTS = 2
 """Segments in a row cut without a key frame after which the source is re-encoded."""
+GOOD_GOP = 10 * TICKS_PER_SECOND
+"""Key frames in time for this long: the source's own pictures are used again."""
 
 
 class Packager:
@@ -45,10 +40,8 @@ class Packager:
         hls: HlsSettings,
         settings: LadderSettings,
         meter: MediaMeter,
-        on_started: Callable[[], None],
         tap: PacketTap,
     ) -> None:
-        """`on_started`: called when a run's media flows."""
         self.stream = stream
         self.grid = grid
         self.lineup = lineup
@@ -56,15 +49,28 @@ class Packager:
         self.segment = hls.segment_ms * TICKS_PER_SECOND // 1000
         """Wanted length of a segment, in ticks."""
         self.formats: dict[Kind, TrackFormat] = {}
-        """What the encoder sends now."""
+        """What the renditions are made of now."""
+        self.pictures = False
+        """Whether pictures flow: segments start with their key frames."""
+        self.unplayable: tuple[str, str] | None = None
+        """Codecs that the show began with and that came, where players of one lack the other."""
         self._settings = settings
         self._meter = meter
-        self._on_started = on_started
         self._tap = tap
         self._rule = GridRule(segment=self.segment, longest=safe_segment(hls.segment_ms))
         self._limit = rules.longest_segment(rules.target_duration_s(hls.segment_ms))
-        self._passthrough = settings.passthrough
-        self._reset_decoders = False
+        self._announced: dict[Kind, TrackFormat] = {}
+        """What comes next: pictures with their next key frame, sound with the pictures."""
+        self._changed = False
+        self._flowing = False
+        """Media came since the last `begin`."""
+        self._passing = settings.passthrough
+        """Whether pictures go to `source` as they came."""
+        self._first: TrackFormat | None = None
+        """What viewers of `source` chose it by."""
+        self._long_gop = False
+        self._good_since: int | None = None
+        """First of the key frames in time while the GOP was too long before."""
         self._owed_discontinuity = False
         """Formats changed where no segment could start: the next one starts with it."""
         self._hole = False
@@ -76,36 +82,69 @@ class Packager:
     @property
     def passthrough(self) -> bool:
         """Whether the encoder's own pictures are the source rung."""
-        return self._passthrough
+        return self._passing
+
+    @property
+    def newest_pictures(self) -> TrackFormat | None:
+        """Format of the last pictures that came, also before sound alone."""
+        return self._decoded.get(Kind.VIDEO)
 
     def begin(self) -> None:
-        """Forget what was measured of the run before: the next packets are another encoder's."""
+        """Prepare for other pictures: their first key frame starts a segment everywhere."""
         self._rule.restart()
         self._cuts_without_key = 0
-        if self._passthrough != self._settings.passthrough:
-            self._passthrough = self._settings.passthrough
-            self._reset_decoders = True
+        self._flowing = False
+        self.pictures = False
+        self._announced.pop(Kind.VIDEO, None)
+        self._end_long_gop()
 
-    def take(self, run: Run, packet: Packet) -> None:
-        """Take one access unit of `run` on the show clock."""
+    def announce(self, track_format: TrackFormat) -> None:
+        """Note a track's parameters; they take effect at its next key frame."""
+        if self._announced.get(track_format.kind) != track_format:
+            self._announced[track_format.kind] = track_format
+            self._changed = True
+
+    def withdraw(self, kind: Kind) -> None:
+        """Note that a track ended; the other goes on alone."""
+        if self._announced.pop(kind, None) is not None and kind is Kind.VIDEO:
+            self.pictures = False
+
+    def accepts_sound(self, track_format: TrackFormat) -> bool:
+        """Whether sound of this format may come now; else it has to wait for a key frame."""
+        if not self.pictures or self.formats.get(Kind.AUDIO) == track_format:
+            return True
+        return self._decoded.get(Kind.AUDIO, track_format) == track_format
+
+    def take(self, packet: Packet) -> None:
+        """Take one access unit on the show clock, of an announced track."""
         self._hole = False
         if packet.kind is Kind.VIDEO:
-            self._push_video(run, packet)
+            self._push_video(packet)
         else:
-            self._push_audio(run, packet)
+            self._push_audio(packet)
+
+    def fill(self, packet: Packet) -> None:
+        """Take AAC sound in the format that the audio rendition has, whatever was announced."""
+        self._hole = False
+        if not self.pictures:
+            self.advance_to(packet.dts - self.segment)
+        known = self.formats.get(Kind.AUDIO)
+        if known is not None and known.codec is Codec.AAC:
+            self._tap.packet(packet)
+        self.lineup.push(AUDIO, packet)
 
     # ── pictures ─────────────────────────────────────────────────────────────────────────────
 
-    def _push_video(self, run: Run, packet: Packet) -> None:
-        if packet.key and Kind.VIDEO in run.formats:
+    def _push_video(self, packet: Packet) -> None:
+        if packet.key and Kind.VIDEO in self._announced:
             self._saw_key(packet.pts)
-            if not run.video_started or run.changed:
-                self._start_video(run, packet.pts)
-        if not run.video_started:
+            if not self.pictures or self._changed or self._gop_is_good(packet.pts):
+                self._start_video(packet.pts)
+        if not self.pictures:
             return
-        self._advance_by_picture(run, packet)
+        self._advance_by_picture(packet)
         self._tap.packet(packet)
-        if self._passthrough:
+        if self._passing:
             self.lineup.push(SOURCE, packet)
         self.ladder.push(packet)
 
@@ -114,14 +153,16 @@ class Packager:
         if self._rule.key_interval:
             self._meter.keyframe_interval(self.stream, self._rule.key_interval / TICKS_PER_SECOND)
 
-    def _start_video(self, run: Run, pts: int) -> None:
-        """Begin a segment in every rendition at a run's, or a new format's, first key frame."""
-        run.video_started = True
+    def _start_video(self, pts: int) -> None:
+        """Begin a segment in every rendition at the first key frame of other pictures."""
+        self.pictures = True
+        video = self._announced[Kind.VIDEO]
         changed = any(
-            known != run.formats.get(kind, known) for kind, known in self._decoded.items()
+            known != self._announced.get(kind, known) for kind, known in self._decoded.items()
         )
-        discontinuity = changed or self._reset_decoders
-        self._reset_decoders = False
+        passing = self._may_pass(video)
+        discontinuity = changed or passing != self._passing
+        self._passing = passing
         last = self.grid.last
         if last is None or pts > last.start:
             self._add_boundary(pts, discontinuity=discontinuity)
@@ -129,14 +170,41 @@ class Packager:
             self._owed_discontinuity |= discontinuity
         if self.lineup.get(SOURCE) is not None:
             self.lineup.hold([SOURCE])
-        self._apply_formats(run)
+        self._apply_formats()
 
-    def _advance_by_picture(self, run: Run, packet: Packet) -> None:
+    def _may_pass(self, video: TrackFormat) -> bool:
+        """Whether those who chose `source` by its CODECS can decode these pictures."""
+        if not self._settings.passthrough:
+            return False
+        if self._first is None:
+            self._first = video
+        playable = plays(self._first, video) or not self._settings.enabled
+        self.unplayable = None if playable else (self._first.codec_string, video.codec_string)
+        return playable and not self._long_gop
+
+    def _gop_is_good(self, pts: int) -> bool:
+        """Whether pictures that had to be re-encoded for their GOP can be used again."""
+        if not self._long_gop:
+            return False
+        if not 0 < self._rule.key_interval <= self._rule.longest:
+            self._good_since = None
+        elif self._good_since is None:
+            self._good_since = pts - self._rule.key_interval
+        if self._good_since is None or pts - self._good_since < GOOD_GOP:
+            return False
+        self._end_long_gop()
+        return True
+
+    def _end_long_gop(self) -> None:
+        self._long_gop = False
+        self._good_since = None
+
+    def _advance_by_picture(self, packet: Packet) -> None:
         """Add the boundaries that a picture reaches."""
         last = self.grid.last
         if last is None or packet.pts <= last.start:
             return
-        if not self._passthrough:
+        if not self._passing:
             self.advance_to(packet.pts - self.segment)
         elif packet.key and (
             self.lineup.waits(SOURCE) or self._rule.key_starts_segment(packet.pts, last.start)
@@ -144,9 +212,9 @@ class Packager:
             self._cuts_without_key = 0
             self._add_boundary(packet.pts)
         elif self._rule.must_cut(packet.pts, last.start):
-            self._cut_without_key(run, packet.pts)
+            self._cut_without_key(packet.pts)
 
-    def _cut_without_key(self, run: Run, pts: int) -> None:
+    def _cut_without_key(self, pts: int) -> None:
         """End a segment that got too long: its successor cannot be decoded on its own."""
         self._cuts_without_key += 1
         reencode = self._cuts_without_key >= LONG_GOP_CUTS and self._settings.enabled
@@ -155,26 +223,21 @@ class Packager:
         if reencode or last is None or self._rule.must_cut(pts, last.start):
             self._add_boundary(pts, discontinuity=reencode)
         if reencode:
-            self._passthrough = False
-            self._apply_formats(run)
+            self._long_gop = True
+            self._good_since = None
+            self._passing = False
+            self._apply_formats()
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
-    def _push_audio(self, run: Run, packet: Packet) -> None:
-        announced = run.formats.get(Kind.AUDIO)
-        if announced is None or not (run.started or self._start_sound(run, packet.dts)):
+    def _push_audio(self, packet: Packet) -> None:
+        announced = self._announced.get(Kind.AUDIO)
+        if announced is None or not self.accepts_sound(announced):
             return
-        if self.formats.get(Kind.AUDIO) != announced:
-            known = self._decoded.get(Kind.AUDIO)
-            if known is not None and known != announced:
-                if run.video_started:
-                    return  # the new parameters begin with the next key frame
-                last = self.grid.last
-                if last is None or packet.dts > last.start:
-                    self._add_boundary(packet.dts, discontinuity=True)
-            self._apply_formats(run)
+        if not self._flowing or self.formats.get(Kind.AUDIO) != announced:
+            self._start_sound(announced, packet.dts)
         # With pictures the grid is theirs, unless they stop coming.
-        late = PATIENCE_SOURCE if run.video_started else 0
+        late = PATIENCE_SOURCE if self.pictures else 0
         self.advance_to(packet.dts - self.segment - late)
         self._tap.packet(packet)
         if packet.codec is Codec.AAC:
@@ -182,18 +245,14 @@ class Packager:
         else:
             self.ladder.push(packet)
 
-    def _start_sound(self, run: Run, dts: int) -> bool:
-        """Start the show with sound alone once it is clear that no picture will come."""
-        assert run.first is not None
-        if dts - run.first < (KEY_WAIT if Kind.VIDEO in run.formats else VIDEO_WAIT):
-            return False
+    def _start_sound(self, announced: TrackFormat, dts: int) -> None:
+        """Take sound in; without pictures it starts a segment where it has to."""
+        changed = self._decoded.get(Kind.AUDIO, announced) != announced
         last = self.grid.last
-        if last is None or dts > last.start:
-            known = self._decoded.get(Kind.AUDIO)
-            changed = known is not None and known != run.formats[Kind.AUDIO]
+        starts = not self.pictures and (changed or not self._flowing)
+        if starts and (last is None or dts > last.start):
             self._add_boundary(dts, discontinuity=changed)
-        self._apply_formats(run)
-        return True
+        self._apply_formats()
 
     # ── boundaries and formats ───────────────────────────────────────────────────────────────
 
@@ -212,32 +271,28 @@ class Packager:
         while (last := self.grid.last) is not None and last.start <= limit:
             self._add_boundary(last.start + self.segment)
 
-    def _apply_formats(self, run: Run) -> None:
-        """Bring renditions and ladder in line with what the encoder sends."""
-        run.changed = False
-        video = run.formats.get(Kind.VIDEO) if run.video_started else None
-        audio = run.formats.get(Kind.AUDIO)
+    def _apply_formats(self) -> None:
+        """Bring renditions and ladder in line with what was announced."""
+        self._changed = False
+        self._flowing = True
+        video = self._announced.get(Kind.VIDEO) if self.pictures else None
+        audio = self._announced.get(Kind.AUDIO)
         self.formats = {f.kind: f for f in (video, audio) if f is not None}
         self._decoded |= self.formats
         self._tap.formats(list(self.formats.values()))
         last = self.grid.last
-        coded = self.ladder.replan(
-            video,
-            audio,
-            passthrough=self._passthrough,
-            newest_boundary=last.start if last is not None else None,
-        )
-        passed = []
-        if video is not None and self._passthrough:
-            self.lineup.open(SOURCE, Kind.VIDEO).set_format(video)
-            passed.append(SOURCE)
+        since = last.start if last is not None else None
+        coded = self.ladder.replan(video, audio, passthrough=self._passing, newest_boundary=since)
+        passed = {}
+        if video is not None and self._passing:
+            self.lineup.open(SOURCE, Kind.VIDEO)
+            passed[SOURCE] = video
         if audio is not None and audio.codec is Codec.AAC:
-            self.lineup.open(AUDIO, Kind.AUDIO).set_format(audio)
-            passed.append(AUDIO)
-        self.lineup.feed(encoder=passed, worker=coded)
-        if not run.started:
-            run.started = True
-            self._on_started()
+            self.lineup.open(AUDIO, Kind.AUDIO)
+            passed[AUDIO] = audio
+        self.lineup.feed(encoder=passed, worker=coded, since=since or 0)
+        for name, track_format in passed.items():
+            self.lineup.set_format(name, track_format)
 
     def end_before_hole(self, now: int) -> None:
         """End the segment where media ends: with the hole in it, it would not be worth loading."""
@@ -249,6 +304,14 @@ class Packager:
         edge = self.lineup.edge()
         if edge is not None and edge > last.start + TOLERANCE:
             self._add_boundary(edge)
+
+
+def plays(chosen: TrackFormat, other: TrackFormat) -> bool:
+    """Whether a player that chose `chosen` decodes `other`: all play 8-bit 4:2:0 H.264."""
+    if other.codec is Codec.H264 and (other.bit_depth, other.chroma) == (8, "4:2:0"):
+        return True
+    known = (chosen.codec, chosen.bit_depth, chosen.chroma)
+    return (other.codec, other.bit_depth, other.chroma) == known
 
 
 def safe_segment(segment_ms: int) -> int:

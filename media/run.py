@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from media.timeline import Timeline
 
 
+SLOWEST = TICKS_PER_SECOND
+"""Pictures further apart are not the encoder's pace."""
+SHORT_SOUND = TICKS_PER_SECOND // 50
+"""An Opus packet of the usual 20 ms."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """From a publisher's connect to its leave. Times are show ticks."""
@@ -22,17 +28,19 @@ class Run:
     wrap_ticks: int
     """Modulus of the encoder's clock."""
     settling: Settling | None
-    """Holds the first packets; None once `timeline` is there."""
+    """Holds the first packets, and those after a silence; else None."""
     timeline: Timeline | None = None
     formats: dict[Kind, TrackFormat] = field(default_factory=dict)
-    changed: bool = True
-    """Formats were announced that the renditions do not have yet."""
     started: bool = False
-    video_started: bool = False
     first: int | None = None
     """Time of the first packet."""
     heard: int = 0
     """When the newest packet arrived."""
+    picture_heard: int = 0
+    """When the newest picture arrived; 0 before the first."""
+    sound_heard: int = 0
+    picture_interval: int = TICKS_PER_SECOND // 30
+    """Between the last two pictures, as far as that is plausible."""
     bitrates: dict[Kind, int] = field(default_factory=dict)
     """Bits per second over the last second."""
     observer: Observer = field(default_factory=Observer)
@@ -53,6 +61,13 @@ class Run:
         kind = packet.kind
         if self.first is None:
             self.first = self._since = packet.dts
+        if kind is Kind.VIDEO:
+            step = packet.dts - self._last.get(kind, packet.dts)
+            if 0 < step <= SLOWEST:
+                self.picture_interval = step
+            self.picture_heard = arrived
+        else:
+            self.sound_heard = arrived
         self._last[kind] = packet.dts
         self.heard = arrived
         self.observer.note(packet, arrived)
@@ -71,6 +86,15 @@ class Run:
         if elapsed < TICKS_PER_SECOND:
             return None
         return (self._pictures - 1) * TICKS_PER_SECOND / elapsed
+
+    def interval(self, packet: Packet) -> int:
+        """Ticks that an access unit lasts, as far as that is known."""
+        if packet.kind is Kind.VIDEO:
+            return packet.duration or self.picture_interval
+        sound = self.formats.get(Kind.AUDIO)
+        if sound is None or not sound.samples_per_frame or not sound.sample_rate:
+            return packet.duration or SHORT_SOUND
+        return sound.samples_per_frame * TICKS_PER_SECOND // sound.sample_rate
 
     def report(self, meter: MediaMeter, stream: str) -> None:
         """Tell the meter in batches: once a packet, it cost a twentieth of the whole ingest."""

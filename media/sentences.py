@@ -5,6 +5,7 @@ Numbers are rounded so far that a sentence stands still while its measurement on
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -246,6 +247,32 @@ WORKER_RESTARTED = (
     "The transcoder of this stream failed and was started again: the source picture and the "
     "sound went on. If this comes back, report it with the log."
 )
+
+
+# ── the slate, and changes of the source ─────────────────────────────────────────────────────
+
+
+def slate(since_ms: int) -> str:
+    """Say that viewers see the slate since a time (UTC milliseconds)."""
+    since = datetime.fromtimestamp(since_ms / 1000, UTC).strftime("%H:%M:%S")
+    return (
+        f"No encoder: viewers see the slate since {since} UTC. The show goes on as soon as an "
+        "encoder publishes with the stream's key and sends a key frame."
+    )
+
+
+def slate_failed(reason: str) -> str:
+    """Say that there is no slate."""
+    return f"No slate can be shown while the encoder is away: {reason}"
+
+
+def codec_changed(before: str, now: str) -> str:
+    """Say that the source rung is re-encoded since the encoder changed its codec."""
+    return (
+        f"The encoder now sends {now} in a show that began with {before}: the source picture is "
+        "re-encoded for viewers who cannot decode it. End the show and start it again to send "
+        "it untouched."
+    )
 
 
 def _names(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media.model import TICKS_PER_SECOND, Packet
+from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,34 +22,51 @@ MAX_BACKLOG = 4 * TICKS_PER_SECOND
 
 
 class Settling:
-    """Collects packets in source time; `now` turns a packet's arrival into show ticks."""
+    """Collects packets in source time, and what changes their tracks between them, in order.
+
+    `now` turns a packet's arrival into show ticks.
+    """
 
     def __init__(self, now: Callable[[int], int]) -> None:
         self._now = now
-        self._packets: list[Packet] = []
+        self._items: list[Packet | TrackFormat | Kind] = []
+        self._first: Packet | None = None
         self._bytes = 0
         self._late = 0
 
     def hold(self, packet: Packet) -> None:
         """Keep a packet."""
-        self._packets.append(packet)
+        self._items.append(packet)
         self._bytes += len(packet.payload)
-        first = self._packets[0]
+        first = self._first = self._first or packet
         if packet.kind is first.kind and packet.track == first.track:
             passed = self._now(packet.arrived_ns) - self._now(first.arrived_ns)
             self._late = max(self._late, packet.dts - first.dts - passed)
 
+    def hold_change(self, change: TrackFormat | Kind) -> bool:
+        """Keep a new format, or the end of a track; False while no packet came before it."""
+        if self._first is None:
+            return False
+        self._items.append(change)
+        return True
+
+    @property
+    def first_arrival(self) -> int:
+        """Show time at which the first packet arrived; 0 before it."""
+        return 0 if self._first is None else self._now(self._first.arrived_ns)
+
     def due(self, now: int) -> bool:
         """Whether the packets held tell enough; `now` in show ticks."""
-        if not self._packets:
+        if self._first is None:
             return False
-        waited = now - self._now(self._packets[0].arrived_ns)
+        waited = now - self._now(self._first.arrived_ns)
         if waited >= SETTLE or self._late > MAX_BACKLOG:
             return True
-        return len(self._packets) >= MAX_PACKETS or self._bytes >= MAX_BYTES
+        return len(self._items) >= MAX_PACKETS or self._bytes >= MAX_BYTES
 
-    def release(self) -> tuple[list[Packet], int]:
+    def release(self) -> tuple[list[Packet | TrackFormat | Kind], int]:
         """Return what was held, and by how many ticks the first packet arrived late."""
-        packets, self._packets = self._packets, []
+        items, self._items = self._items, []
         late, self._late = self._late, 0
-        return packets, late if late <= MAX_BACKLOG else 0
+        self._first = None
+        return items, late if late <= MAX_BACKLOG else 0

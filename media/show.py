@@ -1,9 +1,9 @@
 """One broadcast of a stream: from its first publisher until its grace has run out.
 
 A show owns a clock, a grid of segment boundaries, the renditions and the transcoder. Packets of
-the encoder come in by `push` and are mapped onto the clock; `media.packager` makes segments of
-them. Whatever fails on one side leaves holes in its renditions (EXT-X-GAP), never in the line of
-media sequence numbers.
+the encoder come in by `push` and are mapped onto the clock; `media.programme` puts them on air, or
+the slate; `media.packager` makes segments of them. Whatever fails on one side leaves holes in its
+renditions (EXT-X-GAP), never in the line of media sequence numbers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from media.ladder import Ladder
 from media.lineup import PATIENCE_IDLE, Lineup
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 from media.packager import Packager
+from media.programme import HESITATION, Feeder, Programme
 from media.run import Run
 from media.settling import Settling
+from media.slatedesk import SlateDesk, SlateRecipe
+from media.slatenotes import SlateNotes
 from media.tap import Tap
 from media.timeline import Timeline
 
@@ -43,10 +46,15 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.1
 LADDER_WAIT = 5 * TICKS_PER_SECOND
 """A rung that has not started by then is missing in the first multivariant playlists."""
-HESITATION = TICKS_PER_SECOND
-"""An encoder whose link hiccups is back within this; its open parts wait."""
 SILENCE_SEGMENTS = 2
 """A publisher silent for this many segments is given up until its next key frame."""
+
+TICK_SLATE_S = 0.04
+"""While a slate plays: its sound comes every 21 ms, its parts must not come in bursts."""
+SLATE_WAIT = 2 * TICKS_PER_SECOND
+"""A slate that comes within this after its order leaves no gap."""
+MAX_LEAD = TICKS_PER_SECOND // 2
+"""An encoder may be placed this far ahead of its time to take over from a slate at once."""
 
 
 class Show:
@@ -66,7 +74,9 @@ class Show:
         on_started: Callable[[], None],
         now_ns: Callable[[], int],
         tap: PacketTap | None = None,
+        slate: SlateRecipe | None = None,
     ) -> None:
+        """`slate`: what stands in for an encoder that is not there; None: gaps."""
         self.stream = stream
         self.clock = clock
         self.grid = SegmentGrid()
@@ -97,7 +107,6 @@ class Show:
             hls=hls,
             settings=ladder,
             meter=meter,
-            on_started=self._started,
             tap=self._tap,
         )
         self._health = Health(
@@ -108,13 +117,28 @@ class Show:
             ladder=self.ladder,
             packager=self._packager,
         )
+        self._desk = SlateDesk(slate, self.ladder.order_slate)
+        self.ladder.on_slate = self._desk.answered
+        self._programme = Programme(
+            packager=self._packager,
+            lineup=self.lineup,
+            grid=self.grid,
+            desk=self._desk,
+            now_ns=now_ns,
+            on_live=on_started,
+        )
+        self._notes = SlateNotes(
+            stream=stream,
+            clock=clock,
+            findings=self.findings,
+            meter=meter,
+            desk=self._desk,
+            packager=self._packager,
+        )
         self._meter = meter
         self._now_ns = now_ns
-        self._on_started = on_started
-        self._newest = 0
-        """Presentation time of the newest packet of all runs."""
         self._heard = 0
-        """When the newest packet of all runs arrived."""
+        """When the newest packet of all runs arrived, or the slate played."""
         self._run: Run | None = None
         self._ready_at: int | None = None
 
@@ -128,12 +152,17 @@ class Show:
     @property
     def newest(self) -> int:
         """Presentation time of the newest packet of all runs, in ticks; 0 before the first."""
-        return self._newest
+        return self._programme.newest
 
     @property
     def on_air(self) -> bool:
-        """Whether a publisher's media flows."""
-        return self._run is not None and self._run.started
+        """Whether media flows, from a publisher or a slate."""
+        return self._programme.feeder is not None
+
+    @property
+    def feeder(self) -> Feeder | None:
+        """Who is on air."""
+        return None if self.ended else self._programme.feeder
 
     @property
     def lead(self) -> int:
@@ -141,20 +170,29 @@ class Show:
         timeline = self._run.timeline if self._run is not None else None
         return timeline.lead if timeline is not None else 0
 
+    def open_ahead(self) -> None:
+        """Play the slate until the first publisher comes."""
+        self._programme.ahead = True
+
     def begin_run(self, *, protocol: str, wrap_ticks: int, switched: bool = False) -> None:
         """Start mapping a new publisher; a run in progress ends.
 
         `switched`: it was connected before and stood by, so it is no reconnect.
         """
-        self.end_run()
+        self._forget_run()
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
-        self._packager.begin()
+        self._programme.begin(self._run)
         if not switched:
             self._health.began(self.now)
 
     def end_run(self) -> None:
-        """Note that the publisher left: what it sent is published, then come gaps."""
+        """Note that the publisher left: what it sent is published, then come slate or gaps."""
+        if self._run is not None:
+            self._forget_run()
+            self._programme.end(self.now)
+
+    def _forget_run(self) -> None:
         if self._run is not None:
             self._run.report(self._meter, self.stream)
             self._health.left()
@@ -163,18 +201,18 @@ class Show:
     def set_format(self, track_format: TrackFormat) -> None:
         """Note a track's parameters; they take effect at its next key frame."""
         run = self._run
-        if run is not None and run.formats.get(track_format.kind) != track_format:
-            run.formats[track_format.kind] = track_format
-            run.changed = True
+        if run is None:
+            return
+        if run.settling is None or not run.settling.hold_change(track_format):
+            self._programme.set_format(run, track_format)
 
     def drop_track(self, kind: Kind) -> None:
         """Note that the encoder ended a track; the other goes on alone."""
         run = self._run
-        if run is None or kind not in run.formats:
+        if run is None:
             return
-        del run.formats[kind]
-        if kind is Kind.VIDEO:
-            run.video_started = False
+        if run.settling is None or not run.settling.hold_change(kind):
+            self._programme.drop_track(run, kind)
 
     def push(self, packet: Packet) -> None:
         """Take one access unit in the encoder's time."""
@@ -192,36 +230,43 @@ class Show:
         """Place the run on the show clock once its first packets tell how late they came."""
         if run.settling is None or not run.settling.due(self.now):
             return
-        packets, late = run.settling.release()
+        arrived = run.settling.first_arrival
+        items, late = run.settling.release()
         run.settling = None
-        last = self.grid.last
         timeline = run.timeline = Timeline(
             clock=self.clock,
             wrap_ticks=run.wrap_ticks,
-            # Open parts reach beyond the edge: what lies before their end would be dropped.
-            floor=max(self.lineup.edge() or 0, last.start + 1 if last else 0, self._newest + 1),
+            floor=self._floor(arrived - late),
             repaired=self._repaired,
             late=late,
         )
-        for packet in packets:
-            self._take(run, timeline, packet)
+        for item in items:
+            if isinstance(item, Packet):
+                self._take(run, timeline, item)
+            elif isinstance(item, TrackFormat):
+                self._programme.set_format(run, item)
+            else:
+                self._programme.drop_track(run, item)
+
+    def _floor(self, expected: int) -> int:
+        """Return the show time before which a run that should begin at `expected` may not lie."""
+        last = self.grid.last
+        # Open parts reach beyond the edge: what lies before their end would be dropped.
+        edge = max(self.lineup.edge() or 0, last.start + 1 if last else 0, self._programme.newest)
+        if self._programme.feeder is Feeder.SLATE and edge - expected > MAX_LEAD:
+            # What a dead link held back is too old: the slate stays until the next key frame.
+            return 0
+        return edge
 
     def _take(self, run: Run, timeline: Timeline, packet: Packet) -> None:
         packet = timeline.map(packet)
         run.mapped(packet, self.clock.now(packet.arrived_ns))
-        self._newest = max(self._newest, packet.pts)
         self._heard = run.heard
-        self._packager.take(run, packet)
+        self._programme.take(run, packet)
 
     def _repaired(self, reason: Repair) -> None:
         self._meter.repaired(self.stream, reason.value)
         self._health.repaired(reason)
-
-    def _started(self) -> None:
-        """Note that a run's media flows."""
-        if self._ready_at is None:
-            self._ready_at = self.now + LADDER_WAIT
-        self._on_started()
 
     # ── time passing ─────────────────────────────────────────────────────────────────────────
 
@@ -230,7 +275,7 @@ class Show:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.ladder.encoders.run(), name=f"transcoder:{self.stream}")
             while not self.ended:
-                await asyncio.sleep(TICK_S)
+                await asyncio.sleep(TICK_SLATE_S if self.feeder is Feeder.SLATE else TICK_S)
                 self.tick()
             await self.ladder.encoders.stop()
 
@@ -243,25 +288,38 @@ class Show:
         if run is not None:
             run.report(self._meter, self.stream)
             self._settle(run)
-        silence = now - self._heard
-        patience = SILENCE_SEGMENTS * self._packager.segment if self.on_air else PATIENCE_IDLE
-        silent = silence > HESITATION or not self.on_air
-        if silence > patience:
-            self._packager.end_before_hole(now)
-            self._packager.advance_to(now - self._packager.segment - PATIENCE_IDLE)
-        # What a congested link delays is not lost: patience counts from when it is due here.
-        delay = 0 if silent else max(0, -self.lead)
-        self.lineup.fill_holes(now - delay, on_air=self.on_air, silent=silent)
+        if self._programme.tick(now) and run is not None:
+            # What its link held back comes all at once: it is placed anew.
+            run.settling, run.timeline = Settling(self.clock.now), None
+        if self.feeder is Feeder.SLATE:
+            self._heard = now
+        self._notes.look(now, self.feeder)
+        self._fill_holes(now)
+        if self._ready_at is None and self._packager.formats:
+            self._ready_at = now + LADDER_WAIT
         ready_at = self._ready_at
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
             run.measure(self._meter, self.stream, now)
         self._health.look(now, run)
 
+    def _fill_holes(self, now: int) -> None:
+        expected = self.on_air or self._programme.waits_for_slate(now, SLATE_WAIT)
+        silence = now - self._heard
+        patience = SILENCE_SEGMENTS * self._packager.segment if expected else PATIENCE_IDLE
+        silent = silence > HESITATION or not expected
+        if silence > patience:
+            self._packager.end_before_hole(now)
+            self._packager.advance_to(now - self._packager.segment - PATIENCE_IDLE)
+        # What a congested link delays is not lost: patience counts from when it is due here.
+        congested = not silent and self.feeder is Feeder.ENCODER
+        delay = max(0, -self.lead) if congested else 0
+        self.lineup.fill_holes(now - delay, on_air=expected, silent=silent)
+
     def end(self) -> None:
         """End every playlist; nothing is published afterwards. Idempotent."""
         if not self.ended:
-            self.end_run()
+            self._forget_run()
             self.findings.clear_all()
             self.ended = True
             self.ladder.end()
@@ -297,4 +355,7 @@ class Show:
 
     def formats(self) -> list[TrackFormat]:
         """Return what the encoder sends, pictures first."""
-        return list(self._packager.formats.values())
+        run = self._run
+        if run is None or not run.started:
+            return []
+        return [run.formats[kind] for kind in Kind if kind in run.formats]

@@ -19,6 +19,7 @@ from media.findings import Code, Severity
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
 from media.model import Kind, Packet, Role, TrackFormat
 from media.show import Show
+from media.slatedesk import recipe_for
 from media.switcher import Switcher
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class State(StrEnum):
     LIVE = "live"
     RECONNECTING = "reconnecting"
     ENDED = "ended"
+
+
+class OpenRefused(Exception):
+    """The stream cannot be opened ahead of its encoder; the text says why."""
 
 
 class Host(Protocol):
@@ -176,6 +181,8 @@ class Stream:
         self._publications: dict[Role, Publication] = {}
         self._left_ns: int | None = None
         self._ended_ns: int | None = None
+        self._ahead_ns: int | None = None
+        """When the stream was opened ahead of an encoder; None once one is on air."""
 
     @property
     def live(self) -> bool:
@@ -250,7 +257,7 @@ class Stream:
             packets=publication.packets,
         )
         self.switcher.leave(publication.source)
-        if self._publications:
+        if self._publications or self._ahead_ns is not None:
             return
         self._left_ns = self.host.now_ns()
         if self.state is State.LIVE:
@@ -268,12 +275,36 @@ class Stream:
             metadata=host.metadata(self.name, clock),
             meter=host.meter,
             encoders=lambda sink: host.encoders(self.name, sink),
-            on_started=lambda: self._change(State.LIVE),
+            on_started=self._started,
             now_ns=host.now_ns,
             tap=host.tap(self.name),
+            slate=recipe_for(host.settings, self.name),
         )
         self._ended_ns = None
         host.start(self.show)
+
+    def _started(self) -> None:
+        self._ahead_ns = None
+        self._change(State.LIVE)
+
+    def open_ahead(self) -> None:
+        """Start a show with its slate, or keep one from ending, until an encoder is on air.
+
+        Raises `OpenRefused` where slates are off.
+        """
+        if not self.host.settings.slate.enabled:
+            raise OpenRefused(
+                "Slates are off (slate.enabled), so there is nothing to show before an encoder "
+                "comes."
+            )
+        if self.state is State.LIVE:
+            return
+        if self.show is None or self.show.ended:
+            self._new_show()
+        self.require_show().open_ahead()
+        self._ahead_ns, self._left_ns = self.host.now_ns(), None
+        log.info("stream opened ahead", stream=self.name)
+        self._change(State.RECONNECTING)
 
     # ── time passing ─────────────────────────────────────────────────────────────────────────
 
@@ -282,21 +313,29 @@ class Stream:
         now = self.host.now_ns()
         if self._publications:
             self.switcher.tick()
-        elif self._left_ns is not None:
-            grace_ns = int(self.host.settings.streams.grace_s * 1e9)
-            if now - self._left_ns >= grace_ns:
+        elif self._ahead_ns is not None:
+            if now - self._ahead_ns >= self.host.settings.streams.open_ahead_s * 1e9:
                 self.end()
+        elif self._left_ns is not None and now - self._left_ns >= self._grace_s * 1e9:
+            self.end()
         if self._ended_ns is not None and now - self._ended_ns >= KEEP_ENDED_S * 1e9:
             self._ended_ns = None
             self.show = None
             self._change(State.IDLE)
+
+    @property
+    def _grace_s(self) -> float:
+        own = self.host.settings.streams.of(self.name)
+        if own is not None and own.grace_s is not None:
+            return own.grace_s
+        return self.host.settings.streams.grace_s
 
     def end(self, text: str = "The show was ended.") -> None:
         """End the show now: ENDLIST in every playlist. Idempotent.
 
         `text` tells a publisher why it is sent away.
         """
-        self._left_ns = None
+        self._left_ns = self._ahead_ns = None
         publications, self._publications = self._publications, {}
         self.switcher.clear()
         for publication in publications.values():

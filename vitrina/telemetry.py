@@ -247,6 +247,9 @@ class Telemetry:
         self._restarts = f.counter(
             "worker_restarts_total", "Transcode workers started again.", "stream", "reason"
         )
+        self._slate = f.counter(
+            "slate_seconds_total", "Time for which viewers saw the slate.", "stream"
+        )
         self._pressure = f.gauge(
             "pressure_step", "Step of the ladder's pressure rule; 0 is full quality.", "stream"
         )
@@ -397,6 +400,10 @@ class Telemetry:
     def worker_restarted(self, stream: str, reason: str) -> None:
         """The transcode worker was started again."""
         self._restarts(stream, reason).inc()
+
+    def slate(self, stream: str, seconds: float) -> None:
+        """Viewers saw the slate for so long."""
+        self._slate(stream).inc(seconds)
 
     def pressure(self, stream: str, step: int) -> None:
         """The ladder is at this step of its pressure rule."""

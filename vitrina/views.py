@@ -10,7 +10,7 @@ from delivery.seams import NotLive, SourceUnavailable
 from media.hls.multivariant import RenditionInfo, render_multivariant
 from media.model import Kind, Role, TrackFormat
 from media.source import SourceRefused
-from media.stream import State
+from media.stream import OpenRefused, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +93,17 @@ class View:
         self._multivariant = (show, len(listed), now, body)
         return body
 
+    def open_ahead(self) -> None:
+        """Start a show with its slate; raises `delivery.seams.SourceUnavailable`."""
+        try:
+            self.stream.open_ahead()
+        except OpenRefused as err:
+            raise SourceUnavailable(str(err)) from None
+
+    def end(self) -> None:
+        """End the show now."""
+        self.stream.end("The show was ended by its producer.")
+
     def choose_source(self, role: str) -> None:
         """Put an encoder on air; raises `delivery.seams.SourceUnavailable`."""
         try:
@@ -112,6 +123,7 @@ class View:
         return {
             "name": self.name,
             "state": self.state,
+            "on_air": show.feeder if show is not None else None,
             "protocol": self.stream.protocol,
             "bitrate_bps": sum(bitrates.values()),
             "tracks": [_track(f, bitrates) for f in show.formats()] if show else [],

@@ -72,6 +72,9 @@ class Stream(BaseModel):
         [], description="Open ones, oldest first, then those that were closed, newest first."
     )
     renditions: list[dict[str, Any]] = []
+    on_air: Literal["encoder", "slate"] | None = Field(
+        None, description="What viewers see; null while there is neither."
+    )
     sources: list[Source] = Field([], description="Encoders of the show, the primary one first.")
     source: Literal["primary", "backup", "auto"] = Field(
         "auto", description="Which encoder was asked for; auto: the rule decides."

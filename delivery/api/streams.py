@@ -87,6 +87,23 @@ async def rotate_key(request: web.Request) -> web.Response:
     return web.json_response({"name": view.name, "key": key}, headers={"Cache-Control": "no-store"})
 
 
+async def open_stream(request: web.Request) -> web.Response:
+    """`POST /streams/S/open`."""
+    view = require_stream(request)
+    try:
+        view.open_ahead()
+    except SourceUnavailable as err:
+        raise Problem(409, str(err)) from None
+    return web.json_response(summary(request, view))
+
+
+async def end_stream(request: web.Request) -> web.Response:
+    """`POST /streams/S/end`."""
+    view = require_stream(request)
+    view.end()
+    return web.json_response(summary(request, view))
+
+
 async def choose_source(request: web.Request) -> web.Response:
     """`POST /streams/S/source`."""
     view = require_stream(request)
@@ -157,6 +174,28 @@ ROUTES = (
         tag="streams",
         answers={204: Answer(description="Gone.", content_type=None)},
         errors=(404, 409, 503),
+    ),
+    Route(
+        method="POST",
+        path=f"{_STREAM}/open",
+        name="open_stream",
+        summary="Start a show with its slate before the encoder comes",
+        handler=open_stream,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        answers={200: Answer(description="The stream.", model=Stream)},
+        errors=(404, 409),
+    ),
+    Route(
+        method="POST",
+        path=f"{_STREAM}/end",
+        name="end_stream",
+        summary="End the show now; its encoder is sent away",
+        handler=end_stream,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        answers={200: Answer(description="The stream.", model=Stream)},
+        errors=(404,),
     ),
     Route(
         method="POST",

@@ -148,6 +148,14 @@ class FakeStream:
     def rendition(self, name):
         return self.audio if name == "audio" else None
 
+    def open_ahead(self):
+        if self.state == "live":
+            raise SourceUnavailable("Slates are off.")
+        self.state = "reconnecting"
+
+    def end(self):
+        self.state = "ended"
+
     def choose_source(self, role):
         if role == "primary":
             raise SourceUnavailable("No primary encoder is connected.")

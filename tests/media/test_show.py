@@ -20,6 +20,7 @@ from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
 from media.show import Show
+from media.slate import SlateOrder
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
 from media.transcode.process import RungSink
@@ -80,6 +81,8 @@ class Worker:
         self.plans: list[Plan] = []
         self.boundaries: list[int] = []
         self.packets: list[Packet] = []
+        self.orders: list[SlateOrder] = []
+        self.announced: set[str] = set()
         self.speeds: dict[str, float] = {}
         self.strain = Strain()
 
@@ -101,10 +104,14 @@ class Worker:
     def boundary(self, ticks: int) -> None:
         self.boundaries.append(ticks)
 
+    def order_slate(self, order: SlateOrder) -> None:
+        self.orders.append(order)
+
     def answer(self, clip: Clip, *, formats: bool = False) -> None:
         """Return the packets that came since, coded again with key frames on the boundaries."""
         for rung in self.plans[-1].rungs if self.plans else ():
-            if formats:
+            if formats or rung.name not in self.announced:
+                self.announced.add(rung.name)
                 self.sink.rung_format(rung.name, clip.format)
             due = set(self.boundaries)
             for packet in self.packets:

@@ -33,10 +33,15 @@ from media.hls.rendition import Rendition
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.programme import Feeder
 from media.show import Show
+from media.slate import SlateOrder
+from media.slatedesk import SlateRecipe
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
 from media.transcode.process import RungSink
+from tests.support.slates import loop_for
+from tests.support.slates import pictures as slate_pictures
 
 pytestmark = pytest.mark.component
 
@@ -85,6 +90,11 @@ def pictures(size: tuple[int, int]) -> Pictures:
         frame.pts = number * 3000
         units += [annexb_to_length_prefixed(bytes(p)) for p in encoder.encode(frame)]
     return Pictures(describe(Codec.H264, annexb_to_avcc(bytes(encoder.extradata))), units)
+
+
+def keys(size: tuple[int, int]) -> tuple[bytes, bytes]:
+    """Key frames of a size: the encoder's or worker's, and the slate's."""
+    return pictures(size).units[0], slate_pictures(*size)[1][0]
 
 
 @dataclass
@@ -176,6 +186,7 @@ class Worker:
         self.number = 0
         self.opened: set[tuple[str, object]] = set()
         self.queue: deque[tuple[int, Packet, Plan]] = deque()
+        self.orders: deque[tuple[int, SlateOrder]] = deque()
 
     async def run(self) -> None:
         return
@@ -195,6 +206,9 @@ class Worker:
     def boundary(self, ticks: int) -> None:
         self.marks.append(ticks)
 
+    def order_slate(self, order: SlateOrder) -> None:
+        self.orders.append((self.world.now_ns + self.delay_ms * MS, order))
+
     def push(self, source: Packet) -> None:
         if self.alive:
             self.queue.append((self.world.now_ns + self.delay_ms * MS, source, self.plan))
@@ -209,6 +223,9 @@ class Worker:
     def tick(self) -> None:
         if self.world.now_ns < self.starts_ns:
             return
+        while self.orders and self.orders[0][0] <= self.world.now_ns:
+            order = self.orders.popleft()[1]
+            self.world.show.ladder.slate_made(order.serial, loop_for(order))
         while self.queue and self.queue[0][0] <= self.world.now_ns:
             _, source, plan = self.queue.popleft()
             if source.kind is Kind.VIDEO:
@@ -275,7 +292,7 @@ class Seen:
 class World:
     """Everything around a show, in virtual time."""
 
-    def __init__(self, ladder: LadderSettings) -> None:
+    def __init__(self, ladder: LadderSettings, *, slate: bool = False) -> None:
         self.now_ns = 1_000 * MS
         self.worker: Worker | None = None
         self.linter = PlaylistLinter()
@@ -291,6 +308,7 @@ class World:
             encoders=self._encoders,
             on_started=lambda: None,
             now_ns=lambda: self.now_ns,
+            slate=SlateRecipe(text="Back soon", image=None) if slate else None,
         )
         self.encoder: Encoder | None = None
         self.stalled: list[Callable[[], None]] | None = None
@@ -370,7 +388,7 @@ class World:
                 self.wire.popleft()[1]()
             if self.worker is not None and self.steps % 3 == 0:
                 self.worker.tick()
-            if self.steps % 10 == 0:
+            if self.steps % (4 if self.show.feeder is Feeder.SLATE else 10) == 0:
                 self.show.tick()
             if self.steps % 30 == 0:
                 await self.check()
@@ -475,7 +493,7 @@ class World:
                 assert frames, (rendition.name, segment.msn, part.name)
                 at = float(frames[0].pts * stream.time_base) * TICKS_PER_SECOND
                 parameters = (frames[0].width, frames[0].height)
-                units = [(s[0], s[1]) for s in SIZES if pictures(s).units[0] in part.body]
+                units = [s for s in SIZES if any(key in part.body for key in keys(s))]
                 assert parameters in units, (rendition.name, segment.msn, parameters, units)
             else:
                 first = next(container.demux(stream))
@@ -611,11 +629,12 @@ FUZZ = settings.get_current_profile_name() == "fuzz"
     ladder=st.sampled_from(LADDERS),
     first=CONNECT,
     steps=st.lists(STEPS, min_size=1, max_size=10),
+    slate=st.booleans(),
 )
 async def test_promises_hold_whatever_happens(
-    ladder: LadderSettings, first: tuple[Any, ...], steps: list[tuple[Any, ...]]
+    ladder: LadderSettings, first: tuple[Any, ...], steps: list[tuple[Any, ...]], slate: bool
 ):
-    world = World(ladder)
+    world = World(ladder, slate=slate)
     await act(world, first)
     await world.pass_time(3000)
     for step in steps:

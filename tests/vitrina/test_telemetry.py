@@ -39,6 +39,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.rung(stream, "720p", frames=15, speed=2.5, queue_age_s=0.01)
     meter.dropped(stream, "rung", 2)
     meter.worker_restarted(stream, "hang")
+    meter.slate(stream, 1.5)
     meter.pressure(stream, 1)
     meter.switched(stream, "silent")
     meter.source(stream, "backup", health=0.5, on_air=True)

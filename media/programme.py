@@ -1,0 +1,379 @@
+"""Who is on air: the encoder, or what stands in for it, for pictures and sound each.
+
+While an encoder sends nothing, the pictures are those of the slate and the sound is silence (or
+the slate's own); both go the way of an encoder's packets, so every rendition shows them. An
+encoder that comes waits beside the slate until its first key frame; there it takes over, and
+the slate ends at exactly that moment. So no rendition has a hole as long as there is a slate.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from media.hls.segmenter import TOLERANCE
+from media.lineup import AUDIO
+from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
+from media.reel import Reel, still
+from media.settling import SETTLE
+from media.silence import silent_units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from media.grid import SegmentGrid
+    from media.lineup import Lineup
+    from media.packager import Packager
+    from media.run import Run
+    from media.slate import SlateLoop, SlateUnit
+    from media.slatedesk import SlateDesk
+
+VIDEO_WAIT = TICKS_PER_SECOND // 2
+"""Sound waits this long for pictures to be announced before it goes on air alone."""
+KEY_WAIT = 4 * TICKS_PER_SECOND
+"""Sound waits this long for the announced pictures' first key frame."""
+HESITATION = TICKS_PER_SECOND
+"""An encoder whose link hiccups is back within this; then the slate stands in for it."""
+ORDER_AHEAD = 3 * TICKS_PER_SECOND // 10
+"""The slate is made before it is needed: that takes the worker a fifth of a second."""
+LAG = SETTLE + 3 * TICKS_PER_SECOND // 20
+"""The slate stays this far behind: an encoder's first key frame is known that much later."""
+CATCH_UP = 3 * TICKS_PER_SECOND
+"""A slate that comes late begins at most this far in the past."""
+SLOW_PICTURES = 3
+"""An encoder of few pictures a second has stopped only after as many are missing."""
+
+
+class Feeder(StrEnum):
+    """Where what viewers see comes from."""
+
+    ENCODER = "encoder"
+    SLATE = "slate"
+
+
+class Programme:
+    """See the module's docstring. All methods run on the event loop, times are show ticks."""
+
+    def __init__(
+        self,
+        *,
+        packager: Packager,
+        lineup: Lineup,
+        grid: SegmentGrid,
+        desk: SlateDesk,
+        now_ns: Callable[[], int],
+        on_live: Callable[[], None],
+    ) -> None:
+        """`on_live`: called when a publisher's media goes on air for the first time."""
+        self._packager = packager
+        self._lineup = lineup
+        self._grid = grid
+        self._desk = desk
+        self._now_ns = now_ns
+        self._on_live = on_live
+        self._run: Run | None = None
+        self._on: dict[Kind, Feeder] = {}
+        self._reels: dict[Kind, Reel] = {}
+        self._loop: SlateLoop | None = None
+        """What the pictures on air are."""
+        self._ends: dict[Kind, int] = {}
+        """Where the newest access unit of each kind ends."""
+        self._sound_from = 0
+        """Where the encoder's sound takes over from what stood in for it."""
+        self._held = False
+        """The encoder's sound is back: silence goes no further."""
+        self.ahead = False
+        """The stream was opened ahead of its encoder: there is a slate from the beginning."""
+
+    @property
+    def feeder(self) -> Feeder | None:
+        """Who feeds the pictures; where there are none, the sound."""
+        return self._on.get(Kind.VIDEO) or self._on.get(Kind.AUDIO)
+
+    @property
+    def newest(self) -> int:
+        """Where the newest access unit of all ends."""
+        return max(self._ends.values(), default=0)
+
+    @property
+    def slate_edge(self) -> int | None:
+        """Where the slate on air has got to; None without one."""
+        reel = self._reels.get(Kind.VIDEO)
+        return None if reel is None else reel.next
+
+    # ── the encoder ──────────────────────────────────────────────────────────────────────────
+
+    def begin(self, run: Run) -> None:
+        """Note that `run` publishes: it goes on air with its first key frame."""
+        self._run = run
+        self._leave()
+
+    def end(self, now: int) -> None:
+        """Note that nobody publishes."""
+        self._run = None
+        if self._on.get(Kind.VIDEO) is Feeder.ENCODER:
+            self._desk.discard()
+        self._leave()
+        self._order(now)
+
+    def _leave(self) -> None:
+        if self._on.get(Kind.VIDEO) is not Feeder.SLATE:
+            self._packager.begin()
+        self._on = {kind: f for kind, f in self._on.items() if f is Feeder.SLATE}
+        self._held = False
+
+    def set_format(self, run: Run, track_format: TrackFormat) -> None:
+        """Note a track's parameters; they take effect at its next key frame."""
+        kind = track_format.kind
+        run.formats[kind] = track_format
+        if self._on.get(kind) is not Feeder.ENCODER:
+            return
+        if kind is Kind.VIDEO or self._packager.accepts_sound(track_format):
+            self._packager.announce(track_format)
+
+    def drop_track(self, run: Run, kind: Kind) -> None:
+        """Note that the encoder ended a track."""
+        run.formats.pop(kind, None)
+        if self._on.get(kind) is Feeder.ENCODER:
+            del self._on[kind]
+            if kind is Kind.VIDEO:
+                self._packager.withdraw(kind)
+
+    def take(self, run: Run, packet: Packet) -> None:
+        """Take one access unit of `run`; it is dropped while something else has to be on air."""
+        kind = packet.kind
+        if kind is Kind.VIDEO:
+            if not self._admits_picture(run, packet):
+                return
+            if self._desk.ordered:
+                self._desk.discard()
+        elif not self._admits_sound(run, packet):
+            return
+        self._ends[kind] = max(self._ends.get(kind, 0), packet.pts + run.interval(packet))
+        self._packager.take(packet)
+        if not run.started:
+            run.started = True
+            self._on_live()
+
+    def _admits_picture(self, run: Run, packet: Packet) -> bool:
+        if self._on.get(Kind.VIDEO) is Feeder.ENCODER:
+            if packet.key:
+                self._bring_sound(run, packet)
+            return True
+        announced = run.formats.get(Kind.VIDEO)
+        if announced is None or not packet.key:
+            return False
+        reel = self._reels.get(Kind.VIDEO)
+        if reel is not None:
+            last = self._grid.last
+            behind = last is not None and packet.pts <= last.start
+            if behind or (reel.last is not None and packet.dts <= reel.last):
+                return False
+            self._play(min(packet.dts, packet.pts))
+        self._stop(Kind.VIDEO)
+        self._on[Kind.VIDEO] = Feeder.ENCODER
+        self._packager.begin()
+        self._packager.announce(announced)
+        self._bring_sound(run, packet)
+        return True
+
+    def _bring_sound(self, run: Run, key: Packet) -> None:
+        """Let the encoder's sound, where there is any, go on air with a key frame."""
+        announced = run.formats.get(Kind.AUDIO)
+        if announced is None or self._on.get(Kind.AUDIO) is Feeder.ENCODER:
+            return
+        if Kind.AUDIO in self._reels:
+            if key.pts - run.sound_heard > HESITATION:
+                return
+            self._play_sound(key.pts - TOLERANCE)
+            self._sound_from = self._reels[Kind.AUDIO].next - TOLERANCE
+        self._stop(Kind.AUDIO)
+        self._on[Kind.AUDIO] = Feeder.ENCODER
+        self._packager.announce(announced)
+
+    def _admits_sound(self, run: Run, packet: Packet) -> bool:
+        announced = run.formats.get(Kind.AUDIO)
+        if announced is None:
+            return False
+        if self._on.get(Kind.AUDIO) is Feeder.ENCODER:
+            if self._packager.accepts_sound(announced):
+                return packet.dts >= self._sound_from
+            # Other parameters begin with the next key frame; until then silence stands in.
+            del self._on[Kind.AUDIO]
+            return False
+        if self._on.get(Kind.VIDEO) is not Feeder.ENCODER and not self._alone(run, packet.dts):
+            return False
+        if not self._packager.accepts_sound(announced):
+            return False
+        reel = self._reels.get(Kind.AUDIO)
+        if reel is not None and packet.dts < reel.next - TOLERANCE:
+            self._held = True
+            return False
+        self._stop(Kind.AUDIO)
+        self._on[Kind.AUDIO] = Feeder.ENCODER
+        self._packager.announce(announced)
+        return True
+
+    def _alone(self, run: Run, dts: int) -> bool:
+        """Whether it is clear that no picture will come with this sound."""
+        assert run.first is not None
+        return dts - run.first >= (KEY_WAIT if Kind.VIDEO in run.formats else VIDEO_WAIT)
+
+    # ── what stands in ───────────────────────────────────────────────────────────────────────
+
+    def tick(self, now: int) -> bool:
+        """Play what is due; return whether a publisher fell silent, so that the slate took over."""
+        lost = self._stand_in_for_pictures(now)
+        self._stand_in_for_sound(now)
+        self._play(now - LAG)
+        return lost
+
+    def waits_for_slate(self, now: int, patience: int) -> bool:
+        """Whether a slate is about to come on air."""
+        return self._desk.waits(now, patience)
+
+    def _order(self, now: int) -> None:
+        video = self._packager.newest_pictures
+        if video is not None or self.ahead or self._shows_pictures():
+            self._desk.order(now, video, self._sound_format())
+
+    def _shows_pictures(self) -> bool:
+        return any(r.kind is Kind.VIDEO for r in self._lineup.renditions.values())
+
+    def _sound_format(self) -> TrackFormat | None:
+        rendition = self._lineup.get(AUDIO)
+        return rendition.format if rendition is not None else None
+
+    def _stand_in_for_pictures(self, now: int) -> bool:
+        if self._on.get(Kind.VIDEO) is Feeder.SLATE:
+            if self._desk.loop is not None and self._desk.loop is not self._loop:
+                self._show(self._desk.loop, at=self._reels[Kind.VIDEO].next)
+            return False
+        if not self._desk.enabled or not (self.ahead or self._shows_pictures()):
+            return False
+        run = self._run
+        patience = 0
+        if run is not None and (Kind.VIDEO in run.formats or not run.started):
+            patience = max(HESITATION, SLOW_PICTURES * run.picture_interval)
+        heard = run.picture_heard if run is not None else 0
+        silence = now - max(heard, self._ends.get(Kind.VIDEO, 0))
+        if silence >= patience - ORDER_AHEAD:
+            self._order(now)
+        if silence < patience or self._desk.loop is None:
+            return False
+        last = self._grid.last
+        self._show(
+            self._desk.loop,
+            at=max(
+                self._ends.get(Kind.VIDEO, now - LAG),
+                self._lineup.edge() or 0,
+                last.start + 1 if last is not None else 0,
+                now - CATCH_UP,
+            ),
+        )
+        return run is not None and now - run.sound_heard >= HESITATION
+
+    def _show(self, loop: SlateLoop, *, at: int) -> None:
+        self._loop = loop
+        units = still(loop.pictures, self._packager.segment)
+        self._reels[Kind.VIDEO] = Reel(loop.video.codec, units, start=at)
+        self._on[Kind.VIDEO] = Feeder.SLATE
+        self._packager.begin()
+        if loop.audio is not None and self._lineup.get(AUDIO) is None and self.ahead:
+            self._packager.announce(loop.audio)
+        self._packager.announce(loop.video)
+        if self._on.get(Kind.AUDIO) is Feeder.SLATE:
+            self._change_sound()
+        self._play(at + 1)
+
+    def _stand_in_for_sound(self, now: int) -> None:
+        if self._on.get(Kind.AUDIO) is Feeder.SLATE:
+            if Kind.VIDEO not in self._on and self._shows_pictures():
+                self._stop(Kind.AUDIO)
+            return
+        if not self._misses_sound(now):
+            return
+        units = self._sound_units()
+        if not units:
+            return
+        rendition = self._lineup.get(AUDIO)
+        edge = rendition.edge if rendition is not None else None
+        at = max(self._ends.get(Kind.AUDIO, 0), edge or 0, now - CATCH_UP)
+        pictures = self._reels.get(Kind.VIDEO)
+        if edge is None and pictures is not None:
+            at = max(at, pictures.next)
+        self._reels[Kind.AUDIO] = Reel(Codec.AAC, units, start=at)
+        self._on[Kind.AUDIO] = Feeder.SLATE
+        self._held = False
+
+    def _misses_sound(self, now: int) -> bool:
+        run = self._run
+        pictures = self._on.get(Kind.VIDEO)
+        if pictures is None and (not self._desk.enabled or self._shows_pictures()):
+            return False
+        if run is None or self._refused(run):
+            return True
+        heard = max(run.sound_heard, self._ends.get(Kind.AUDIO, 0))
+        lost = now - heard >= HESITATION
+        if self._on.get(Kind.AUDIO) is Feeder.ENCODER:
+            return lost
+        return lost or pictures is Feeder.SLATE or Kind.AUDIO not in run.formats
+
+    def _refused(self, run: Run) -> bool:
+        """Whether the encoder's sound has parameters that wait for a key frame."""
+        announced = run.formats.get(Kind.AUDIO)
+        return announced is not None and not self._packager.accepts_sound(announced)
+
+    def _sound_units(self) -> Sequence[SlateUnit]:
+        """Return what is heard in place of the encoder's sound, in the rendition's format."""
+        known = self._sound_format()
+        loop = self._loop if self._on.get(Kind.VIDEO) is Feeder.SLATE else None
+        if known is None:
+            if loop is None or loop.audio is None or not self.ahead:
+                return ()
+            return loop.sounds
+        own = loop.audio if loop is not None else None
+        if loop is not None and own is not None and _layout(own) == _layout(known):
+            return loop.sounds or silent_units(known)
+        return silent_units(known)
+
+    def _change_sound(self) -> None:
+        """Go on with other stand-in sound where the one before ends."""
+        units = self._sound_units()
+        if units:
+            self._reels[Kind.AUDIO] = Reel(Codec.AAC, units, start=self._reels[Kind.AUDIO].next)
+
+    def _stop(self, kind: Kind) -> None:
+        self._reels.pop(kind, None)
+        self._on.pop(kind, None)
+        if kind is Kind.VIDEO:
+            self._loop = None
+            if self._on.get(Kind.AUDIO) is Feeder.SLATE:
+                self._change_sound()
+        else:
+            self._held = False
+
+    def _play(self, until: int) -> None:
+        """Send what is due before `until`, pictures before the sound of their time."""
+        pictures = self._reels.get(Kind.VIDEO)
+        if pictures is not None:
+            for packet in pictures.due(until, now_ns=self._now_ns()):
+                self._play_sound(packet.dts)
+                self._ends[Kind.VIDEO] = pictures.next
+                self._packager.take(packet)
+        elif self._on.get(Kind.VIDEO) is Feeder.ENCODER:
+            until = min(until, self._ends.get(Kind.VIDEO, until))
+        self._play_sound(until)
+
+    def _play_sound(self, until: int) -> None:
+        reel = self._reels.get(Kind.AUDIO)
+        if reel is None or self._held:
+            return
+        for packet in reel.due(until, now_ns=self._now_ns()):
+            self._ends[Kind.AUDIO] = reel.next
+            self._packager.fill(packet)
+
+
+def _layout(sound: TrackFormat) -> tuple[int, int, int]:
+    """AAC-LC of the same layout is decoded alike, whatever else its configuration says."""
+    return sound.sample_rate, sound.channels, sound.samples_per_frame
