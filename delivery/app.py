@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from delivery import openapi
-from delivery.api import cues, live, operations, products, streams, targets
+from delivery.api import cues, encoder, live, operations, products, streams, targets
 from delivery.auth import authorize
 from delivery.cors import Cors
 from delivery.deps import PARTS, PRINCIPAL, Deps, Parts
@@ -69,6 +69,7 @@ def all_routes(deps: Deps) -> tuple[Route, ...]:
         *live.ROUTES,
         *Pages(deps.static).routes(),
         *streams.ROUTES,
+        *encoder.ROUTES,
         *targets.ROUTES,
         *cues.ROUTES,
         *operations.ROUTES,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from config.settings import LadderSettings
 from delivery.meter import DeliveryMeter, NoDeliveryMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from commerce.catalog import Catalog
     from config.settings import HlsSettings, HttpSettings, LimitsSettings
@@ -41,6 +42,9 @@ class Deps:
     meter: DeliveryMeter = field(default_factory=NoDeliveryMeter)
     metrics: Callable[[], tuple[bytes, str]] | None = None
     """Body and content type of `GET /metrics`; None: not offered."""
+    ladder: LadderSettings = field(default_factory=LadderSettings)
+    push_ports: Callable[[], Mapping[str, int]] = dict
+    """Where encoders push, by scheme, the better one first; empty: no RTMP listener."""
     not_ready: Callable[[], str | None] = lambda: None
     """Why the server takes no traffic now, None when it does."""
     static: Path = STATIC

@@ -194,6 +194,8 @@ class _Server:
                 version=__version__,
                 meter=telemetry,
                 metrics=telemetry.exposition if settings.telemetry.enabled else None,
+                ladder=settings.ladder,
+                push_ports=self._push_ports,
                 not_ready=self._not_ready,
             )
         )
@@ -251,6 +253,12 @@ class _Server:
         while True:
             await asyncio.sleep(REFRESH_S)
             await self._admin.refresh()
+
+    def _push_ports(self) -> dict[str, int]:
+        if self._rtmp is None:
+            return {}
+        tls = self._rtmp.tls_port
+        return ({} if tls is None else {"rtmps": tls}) | {"rtmp": self._rtmp.port}
 
     def _not_ready(self) -> str | None:
         return "The server is stopping." if self._stopping else None

@@ -158,3 +158,17 @@ class Imported(BaseModel):
 
     imported: int
     new: int = Field(description="Those that were not there before.")
+
+
+class ObsConfig(BaseModel):
+    """What OBS's "Config Override (JSON)" takes; the shape is OBS's own."""
+
+    meta: dict[str, Any]
+    status: dict[str, Any]
+    ingest_endpoints: list[dict[str, Any]] = Field(
+        description="Where to push; `{stream_key}` stands for the key set in OBS."
+    )
+    encoder_configurations: list[dict[str, Any]] = Field(
+        description="One per video track, largest first."
+    )
+    audio_configurations: dict[str, Any]
