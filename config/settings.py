@@ -213,6 +213,13 @@ class TargetSettings(Section):
     source: Literal["source"] = "source"
     """What is pushed: the encoder's own media."""
 
+    @model_validator(mode="after")
+    def _key_somewhere(self) -> TargetSettings:
+        path = self.url.partition("://")[2].partition("/")[2].strip("/")
+        if self.key is None and "/" not in path:
+            raise ValueError("key is needed, here or as the last part of url")
+        return self
+
 
 class StreamSettings(Section):
     """A stream that exists by configuration; more come by API or `vitrina streams add`."""
@@ -244,6 +251,13 @@ class StreamSettings(Section):
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _checked_networks(value)
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_differ(cls, value: tuple[TargetSettings, ...]) -> tuple[TargetSettings, ...]:
+        if len({target.name for target in value}) != len(value):
+            raise ValueError("two targets have the same name")
+        return value
 
     @model_validator(mode="after")
     def _user_with_password(self) -> StreamSettings:

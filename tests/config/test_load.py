@@ -137,3 +137,38 @@ def test_each_encoder_needs_a_key_of_its_own(tmp_path: Path) -> None:
         load_settings(file=file)
     assert "backup_key of stream b is the same as key of stream a" in str(caught.value)
     assert "k1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("targets", "where", "text"),
+    [
+        ('{name="a", url="rtmp://h/app"}', "targets.0", "key is needed, here or as the last part"),
+        ('{name="a", url="http://h/s3cret"}', "targets.0.url", "pattern"),
+        ('{name="A", url="rtmp://h/app/s3cret"}', "targets.0.name", "pattern"),
+        (
+            '{name="a", url="rtmp://h/app/s3cret"}, {name="a", url="rtmp://h/app/s3cret"}',
+            "targets",
+            "two targets have the same name",
+        ),
+    ],
+)
+def test_targets_are_checked_without_showing_their_keys(
+    tmp_path: Path, targets: str, where: str, text: str
+) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text(f'[[streams.list]]\nname = "a"\ntargets = [{targets}]')
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file=file, environ={}, overrides=[])
+    said = str(caught.value)
+    assert where in said
+    assert text in said
+    assert "s3cret" not in said
+
+
+def test_the_key_of_a_target_may_stand_in_its_url(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text(
+        '[[streams.list]]\nname = "a"\ntargets = [{name = "t", url = "rtmps://h/app/key"}]'
+    )
+    settings = load_settings(file=file, environ={}, overrides=[])
+    assert settings.streams.list[0].targets[0].key is None
