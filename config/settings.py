@@ -69,7 +69,7 @@ class RtmpSettings(Section):
     max_chunk_streams: int = Field(64, ge=8, le=65536)
     """Chunk streams that one connection may use."""
     max_connections: int = Field(256, ge=1)
-    """Encoders at once."""
+    """Encoders at once. When full, an address with several idle ones loses its oldest."""
     max_connections_per_address: int = Field(64, ge=1)
     """Encoders at once from one address."""
     allow: tuple[str, ...] = EVERYWHERE

@@ -95,6 +95,9 @@ class Connection(asyncio.Protocol):
         self._admitted = False
         self._secure = True
         """False while the TLS handshake is under way."""
+        self.handshake: asyncio.Task[None] | None = None
+        """That handshake; the listener owns it."""
+        self._displaced = False
         self._address = ""
         self._remote = ""
         self._low_water = 1
@@ -137,12 +140,51 @@ class Connection(asyncio.Protocol):
         self._meter.connection_opened(self._protocol)
         return True
 
+    # ingest.rtmp.room.Stranger
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether no key vouches for it, and none is being checked."""
+        return (
+            self._publication is None
+            and not self._displaced
+            and self._session.state is not State.AUTHORIZING
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it comes from."""
+        return self._address
+
+    @property
+    def opened_ns(self) -> int:
+        """When it was counted in, monotonic."""
+        return self._opened_ns
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it was cut already and only has its answer left to read."""
+        return bool(self._closing_ns)
+
+    def displace(self) -> None:
+        """Leave at once, because another one needs the place."""
+        self._displaced = True
+        if not self._closing_ns:
+            self._closing_ns = time.monotonic_ns()
+            self._reason = "rejected"
+            self._meter.rejected(self._protocol, Fault.LIMIT)
+        if self._transport is not None:
+            self._transport.abort()
+        elif self.handshake is not None:
+            self.handshake.cancel()
+
     def unsecured(self) -> None:
         """Be counted out where no TLS handshake came about."""
         if self._admitted and not self._secure:
-            self._closing_ns = time.monotonic_ns()
-            self._reason = "rejected"
-            self._meter.rejected(self._protocol, Fault.TLS)
+            if not self._closing_ns:
+                self._closing_ns = time.monotonic_ns()
+                self._reason = "rejected"
+                self._meter.rejected(self._protocol, Fault.TLS)
             self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:

@@ -19,6 +19,7 @@ from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.connection import Connection
 from ingest.rtmp.errors import Fault
 from ingest.rtmp.events import PublishRequested
+from ingest.rtmp.room import whom_to_displace
 from ingest.rtmp.tls import Certificate
 from ingest.rtmp.tracks import Describe
 from ingest.source import IngestMeter, PublishGate
@@ -147,14 +148,22 @@ class RtmpServer:
             return self._turn_away(Fault.LIMIT, address, "The server is stopping.")
         if (
             self._group is None
-            or len(self._connections) >= settings.max_connections
             or self._addresses.get(address, 0) >= settings.max_connections_per_address
+            or (len(self._connections) >= settings.max_connections and not self._make_room(address))
         ):
             return self._turn_away(Fault.LIMIT, address, "Too many RTMP connections are open.")
         self._connections.add(connection)
         self._addresses[address] += 1
         self._drained.clear()
         return None
+
+    def _make_room(self, address: str) -> bool:
+        """End a connection that does not publish, so that one from `address` can be let in."""
+        strangers = (each for each in self._connections if each.is_stranger)
+        leaving = whom_to_displace(strangers, address)
+        if leaving is not None:
+            leaving.displace()
+        return leaving is not None
 
     def _turn_away(self, fault: Fault, address: str, text: str) -> Fault:
         """Log at most once a second: whoever knocks must not fill the disk."""
@@ -175,7 +184,9 @@ class RtmpServer:
     def _welcome(self, client: socket.socket, peer: tuple[str, int]) -> None:
         connection = Connection(self, PROTOCOL_TLS)
         if self._group is not None and connection.arrive(peer, secure=False):
-            self._group.create_task(self._shake_hands(connection, client), name="rtmp-tls")
+            task = self._group.create_task(self._shake_hands(connection, client), name="rtmp-tls")
+            task.add_done_callback(lambda task: self._shaken(task, connection, client))
+            connection.handshake = task
         else:
             client.close()
 
@@ -191,8 +202,13 @@ class RtmpServer:
             )
         except OSError:  # ssl.SSLError and the loop's own time-out are among them
             client.close()
-        finally:
-            connection.unsecured()
+
+    @staticmethod
+    def _shaken(task: asyncio.Task[None], connection: Connection, client: socket.socket) -> None:
+        """Count out who came to nothing, also where the task ended before it began."""
+        if task.cancelled():
+            client.close()
+        connection.unsecured()
 
     def dismiss(self, connection: Connection, address: str) -> None:
         """Count a connection out."""
