@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from media.clock import TICKS_PER_MS, ShowClock
+from media.drift import WINDOW, Drift
 from media.model import TICKS_PER_SECOND, Kind, Packet
 
 WRAP_24_BIT = 2**24 * TICKS_PER_MS
@@ -27,11 +28,24 @@ START_TOLERANCE = 5 * TICKS_PER_SECOND
 """Tracks whose first timestamps differ by more than this do not share a clock."""
 MAX_COMPOSITION = 3 * TICKS_PER_SECOND
 """Reordering longer than 16 frames at 6 fps is a broken composition time."""
-DRIFT_WINDOW = 10 * TICKS_PER_SECOND
-DRIFT_TOLERANCE = 20 * TICKS_PER_MS
-"""Queueing in the network moves the smallest delay of a window by a few milliseconds."""
-SLEW_INTERVAL = TICKS_PER_SECOND
-"""One millisecond each second at most: 1000 ppm, five times a bad crystal's error."""
+MAX_AHEAD = 10 * TICKS_PER_SECOND
+"""Nobody reads an encoder further ahead of real time than this: its clock is wrong."""
+MAX_LATE = 30 * TICKS_PER_SECOND
+"""A link that is later than this has been given up: the encoder's clock stood still."""
+ROOM = TICKS_PER_SECOND // 10
+"""A track that was stopped there goes on this much before it: not every packet is a jump."""
+CALM = 50 * TICKS_PER_MS
+"""A link with more queueing than this says nothing of how far tracks are apart."""
+DRIFT_TOLERANCE = 10 * TICKS_PER_MS
+"""A drift below this is left alone: estimates tremble by a few milliseconds."""
+SLEW_INTERVAL = 2 * TICKS_PER_SECOND
+"""One millisecond each two seconds at most: 500 ppm, less than a cent of pitch."""
+APART = 60 * TICKS_PER_MS
+"""Tracks further apart than this since their start have clocks of their own (ITU-R BT.1359:
+sound that is 45 ms ahead or 125 ms behind is noticed)."""
+TOGETHER = 10 * TICKS_PER_MS
+"""... and are moved until they are this close again."""
+_NEVER = 2**62
 
 
 class Repair(StrEnum):
@@ -43,6 +57,7 @@ class Repair(StrEnum):
     AV_START = "av_start"
     COMPOSITION = "composition"
     DRIFT = "drift"
+    TRACK_DRIFT = "track_drift"
 
 
 @dataclass(slots=True)
@@ -56,6 +71,16 @@ class _Track:
     """Show time at which it arrived."""
     behind: int = 0
     """Packets in a row that had to be pushed forward."""
+    skew: int = 0
+    """Correction of this track alone, beyond that of all."""
+    least: int = _NEVER
+    """Least uncorrected delay since the window began."""
+    usual: int | None = None
+    """Its least delay against the reference track's when both started."""
+    apart: int = 0
+    """How far it has drifted from there, without `skew`."""
+    moving: bool = False
+    """It is being moved to where it belongs."""
 
 
 class Timeline:
@@ -81,10 +106,14 @@ class Timeline:
         self._floor = floor
         self._repaired = repaired
         self._tracks: dict[tuple[Kind, int], _Track] = {}
-        self._has_video = False
+        self._reference: _Track | None = None
+        """Main video, else the first track: the one whose drift all follow."""
+        self._reference_kind: Kind | None = None
         self._offset: int | None = None
         self._slew = 0
-        self._drift = _Drift()
+        self._drift = Drift()
+        self._window_end = 0
+        self._next_step = 0
 
     @property
     def lead(self) -> int:
@@ -99,12 +128,12 @@ class Timeline:
     @property
     def drift_ppm(self) -> float | None:
         """How fast the encoder's clock runs against arrival, None until it is known."""
-        return None
+        return self._drift.ppm
 
     @property
     def tracks_apart(self) -> bool:
-        """Whether sound is moved because its clock differs from the pictures'."""
-        return False
+        """Whether a track is moved because its clock differs from the pictures'."""
+        return any(track.skew for track in self._tracks.values())
 
     def map(self, packet: Packet) -> Packet:
         """Return the packet on the show clock: dts strictly rising per track, pts ≥ dts."""
@@ -115,14 +144,17 @@ class Timeline:
         track = self._tracks.get(key)
         if track is None:
             track = self._tracks[key] = self._start(packet.dts, arrived)
-            self._has_video = self._has_video or kind is Kind.VIDEO
+            self._refer_to(track, kind, arrived)
             dts = max(track.last, self._floor)
         else:
             dts = self._next(track, packet.dts, arrived)
         track.last = dts
         track.arrived = arrived
-        if kind is Kind.VIDEO or not self._has_video:
-            self._follow_drift(dts, arrived)
+        delay = arrived - dts + self._slew + track.skew
+        if delay < track.least:
+            track.least = delay
+        if arrived >= self._next_step:
+            self._follow_drift(arrived)
         return Packet(
             track=packet.track,
             codec=packet.codec,
@@ -143,23 +175,25 @@ class Timeline:
 
     def _start(self, source: int, arrived: int) -> _Track:
         """Place a track's first packet: on the run's offset where that is plausible."""
-        expected = max(arrived - self._late, self._floor)
+        expected = max(arrived - self._late, self._floor) - self._slew
         if self._offset is None:
-            self._offset = _whole_ms(expected - source)
-            return _Track(self._offset, source, source + self._offset, arrived)
-        newest = max(self._tracks.values(), key=lambda t: t.arrived)
-        source = self._unwrap(source, newest.source_last)
-        offset = self._offset
-        if abs(source + offset - expected) > START_TOLERANCE:
-            self._repaired(Repair.AV_START)
-            offset = _whole_ms(expected - source)
-        return _Track(offset, source, source + offset, arrived)
+            offset = self._offset = _whole_ms(expected - source)
+        else:
+            newest = max(self._tracks.values(), key=lambda t: t.arrived)
+            source = self._unwrap(source, newest.source_last)
+            offset = self._offset
+            if abs(source + offset - expected) > START_TOLERANCE:
+                self._repaired(Repair.AV_START)
+                offset = _whole_ms(expected - source)
+        return _Track(offset, source, source + offset + self._slew, arrived)
 
     def _next(self, track: _Track, source: int, arrived: int) -> int:
         unwrapped = self._unwrap(source, track.source_last)
         passed = max(0, arrived - track.arrived)
+        correction = self._slew + track.skew
         for offset, reason in self._candidates(track):
-            if _plausible(unwrapped + offset + self._slew - track.last, passed):
+            dts = unwrapped + offset + correction
+            if _plausible(dts - track.last, passed) and self._in_reach(dts, arrived):
                 if reason is not None:
                     self._repaired(reason)
                 break
@@ -168,7 +202,7 @@ class Timeline:
             offset = self._anchor(track, unwrapped, arrived)
         track.offset = offset
         track.source_last = unwrapped
-        dts = unwrapped + offset + self._slew
+        dts = unwrapped + offset + correction
         if dts > track.last:
             track.behind = 0
             return dts
@@ -176,9 +210,13 @@ class Timeline:
         if track.behind > MAX_BEHIND:
             self._repaired(Repair.JUMP)
             track.offset = self._anchor(track, unwrapped, arrived)
-            return max(unwrapped + track.offset + self._slew, track.last + 1)
+            return max(unwrapped + track.offset + correction, track.last + 1)
         self._repaired(Repair.NON_MONOTONIC)
         return track.last + 1
+
+    def _in_reach(self, dts: int, arrived: int) -> bool:
+        """Whether a decoding time lies where an encoder can be; runs begin after the floor."""
+        return arrived - MAX_LATE <= dts <= max(arrived, self._floor) + MAX_AHEAD
 
     def _candidates(self, track: _Track) -> list[tuple[int, Repair | None]]:
         """Offsets to try, in order: as before; the jump another track made; a 24-bit wrap."""
@@ -190,10 +228,17 @@ class Timeline:
 
     def _anchor(self, track: _Track, source: int, arrived: int) -> int:
         """Offset that continues the show where this packet arrived, for the other tracks too."""
-        behind = arrived - track.arrived
-        target = max(track.last + max(behind, TICKS_PER_MS), self._floor)
-        self._offset = _whole_ms(target - source - self._slew)
-        return self._offset
+        target = track.last + max(arrived - track.arrived, TICKS_PER_MS)
+        if target - arrived < -MAX_LATE:
+            target = arrived
+        latest = max(arrived, self._floor) + MAX_AHEAD - ROOM
+        target = min(max(target, self._floor), latest)
+        offset = _whole_ms(target - source - self._slew - track.skew)
+        # The other tracks may take it over; their own corrections stay theirs.
+        self._offset = offset
+        for other in self._tracks.values():
+            other.usual = None
+        return offset
 
     def _unwrap(self, source: int, near: int) -> int:
         """Choose the representative of `source` modulo the wrap that lies nearest to `near`."""
@@ -204,14 +249,56 @@ class Timeline:
             self._repaired(Repair.WRAP)
         return unwrapped
 
-    def _follow_drift(self, dts: int, arrived: int) -> None:
-        """Slew all tracks together by whole milliseconds while the encoder's clock drifts."""
-        step = self._drift.observe(
-            delay=arrived - dts + self._slew, slew=self._slew, arrived=arrived
-        )
-        if step:
-            self._slew += step * TICKS_PER_MS
+    def _refer_to(self, track: _Track, kind: Kind, arrived: int) -> None:
+        """Make a run's first track, or its first pictures, the reference."""
+        if self._reference is None:
+            self._window_end = arrived + WINDOW
+        elif self._reference_kind is kind or kind is Kind.AUDIO:
+            return
+        self._reference, self._reference_kind = track, kind
+        self._drift = Drift(corrected=self._slew)
+
+    def _follow_drift(self, arrived: int) -> None:
+        """Move all tracks together by a millisecond at most while the encoder's clock drifts.
+
+        A track that drifts apart from the others is moved along as slowly.
+        """
+        self._next_step = arrived + SLEW_INTERVAL
+        if arrived >= self._window_end:
+            self._window_end = arrived + WINDOW
+            self._close_window(arrived)
+        if step := _step(self._drift.wanted(arrived) - self._slew, DRIFT_TOLERANCE):
+            self._slew += step
             self._repaired(Repair.DRIFT)
+        for track in self._tracks.values():
+            missing = track.apart - track.skew
+            track.moving = abs(missing) > (TOGETHER if track.moving else APART)
+            if track.moving:
+                track.skew += _step(missing, TOGETHER)
+                self._repaired(Repair.TRACK_DRIFT)
+
+    def _close_window(self, arrived: int) -> None:
+        """Take the least delays of the last window."""
+        reference = self._reference
+        assert reference is not None
+        least, reference.least = reference.least, _NEVER
+        queueing = self._drift.add(arrived, least) if least != _NEVER else 0
+        for track in self._tracks.values():
+            if track is reference or _NEVER in (track.least, least):
+                continue
+            between, track.least = track.least - least, _NEVER
+            if queueing > CALM:
+                continue
+            if track.usual is None:
+                track.usual = between - track.apart
+            track.apart = between - track.usual
+
+
+def _step(missing: int, tolerance: int) -> int:
+    """Return the millisecond by which to move, 0 within the tolerance."""
+    if abs(missing) < tolerance:
+        return 0
+    return TICKS_PER_MS if missing > 0 else -TICKS_PER_MS
 
 
 def _whole_ms(ticks: int) -> int:
@@ -222,44 +309,3 @@ def _whole_ms(ticks: int) -> int:
 def _plausible(step: int, passed: int) -> bool:
     """Whether a decoding-time step fits the time that passed between the arrivals."""
     return -BACKWARD_TOLERANCE < step <= passed + FORWARD_TOLERANCE
-
-
-class _Drift:
-    """Estimates drift from the smallest delay of each window, without its own correction."""
-
-    def __init__(self) -> None:
-        self._baseline: int | None = None
-        self._smallest: int | None = None
-        self._window_end: int | None = None
-        self._wanted = 0
-        self._next_step = 0
-
-    def observe(self, *, delay: int, slew: int, arrived: int) -> int:
-        """Return -1, 0 or 1: milliseconds by which to move the mapping now.
-
-        `delay`: arrival minus decoding time before the correction `slew`, in ticks.
-        """
-        if self._window_end is None:
-            self._window_end = arrived + DRIFT_WINDOW
-        if self._smallest is None or delay < self._smallest:
-            self._smallest = delay
-        if arrived >= self._window_end:
-            self._close_window(self._smallest)
-            self._window_end = arrived + DRIFT_WINDOW
-            self._smallest = None
-        if abs(self._wanted - slew) < DRIFT_TOLERANCE or arrived < self._next_step:
-            return 0
-        self._next_step = arrived + SLEW_INTERVAL
-        return 1 if self._wanted > slew else -1
-
-    def _close_window(self, smallest: int) -> None:
-        if self._baseline is None:
-            self._baseline = smallest
-            return
-        drift = smallest - self._baseline
-        # An hour at 500 ppm is 1.8 s. A step beyond two seconds between windows is no drift: the
-        # encoder pushes a file, or its link is full.
-        if abs(drift - self._wanted) < 2 * TICKS_PER_SECOND:
-            self._wanted = drift
-        else:
-            self._baseline = smallest - self._wanted

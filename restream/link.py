@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, cast
 
 from ingest.rtmp.client import PublishRefused, RtmpPublishClient
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
+READ_BURST = 128 * 1024
+READ_PER_S = 8 * 1024
+"""A server answers and pings; one that talks more than this only costs our time."""
 LAST_WORDS_S = 2.0
 """A closed connection that does not take its last bytes is cut after this long."""
 
@@ -25,7 +29,8 @@ class Link(asyncio.Protocol):
     """Reads and writes on the event loop; whoever owns it is woken by `wake` when it changed.
 
     Bounded on both sides: above `HIGH_WATER` unsent bytes `paused` is set and nothing is read
-    either, since every answer would add to them; what is read goes through the client's limits.
+    either, since every answer would add to them; what is read is limited in rate and goes through
+    the client's limits.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Link(asyncio.Protocol):
         self._sent = sent
         self._lost: str | None = None
         self._transport: asyncio.Transport | None = None
+        self._read_left = float(READ_BURST)
+        self._read_at = 0.0
         self._stuck_bytes = 0
         self._stuck_since = 0.0
 
@@ -58,6 +65,10 @@ class Link(asyncio.Protocol):
         """Let the client answer."""
         if self._lost is not None or self.refused is not None:
             return
+        if not self._may_say(len(data)):
+            self._lost = "sends more than a server has to say, and was cut off"
+            self._wake()
+            return
         try:
             for event in self.client.receive_data(data):
                 if isinstance(event, PublishRefused):
@@ -67,6 +78,12 @@ class Link(asyncio.Protocol):
             self._lost = "does not speak RTMP as it should"
         self.flush()
         self._wake()
+
+    def _may_say(self, size: int) -> bool:
+        now_s = time.monotonic()
+        grown = self._read_left + (now_s - self._read_at) * READ_PER_S
+        self._read_left, self._read_at = min(grown, READ_BURST) - size, now_s
+        return self._read_left >= 0
 
     def eof_received(self) -> bool:
         """Close the connection."""

@@ -153,14 +153,21 @@ class Pusher:
         try:
             await self._connect_and_push()
         except RestartNeeded:
-            return  # with the queue open: it begins with the key frame of the new format
+            # The queue stays open: it begins with the key frame of the new format.
+            if not self._healthy(began):
+                await self._wait_after(_Failed("The encoder changed its codecs; connecting again."))
         except _Failed as failure:
             self._queue.close()
-            healthy = time.monotonic() - began >= HEALTHY_S
-            self._failures = 1 if healthy else self._failures + 1
+            self._healthy(began)
             await self._wait_after(failure)
         else:
             self._queue.close()
+
+    def _healthy(self, began: float) -> bool:
+        """Count the end of a connection; return whether it had lived long enough."""
+        healthy = time.monotonic() - began >= HEALTHY_S
+        self._failures = 1 if healthy else self._failures + 1
+        return healthy
 
     async def _wait_after(self, failure: _Failed) -> None:
         settings = self._settings

@@ -11,6 +11,9 @@ from media.model import Kind, Packet, TrackFormat
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+OVERHEAD = 256
+"""Bytes that a packet costs beside its payload: a flood of tiny ones is bounded, too."""
+
 Formats: TypeAlias = tuple[TrackFormat, ...]
 
 
@@ -38,7 +41,7 @@ class PacketQueue:
 
     @property
     def bytes(self) -> int:
-        """Payload bytes that wait."""
+        """What the packets that wait cost, payload and overhead."""
         return self._size
 
     @property
@@ -82,7 +85,7 @@ class PacketQueue:
                 return
             self._waits_for_key = False
         self._items.append(packet)
-        self._size += len(packet.payload)
+        self._size += _size(packet)
         if self._oldest_ns is None:
             self._oldest_ns = packet.arrived_ns
         if self._size > self._max_bytes or packet.arrived_ns - self._oldest_ns > self._max_ns:
@@ -94,7 +97,7 @@ class PacketQueue:
             return None
         item = self._items.popleft()
         if isinstance(item, Packet):
-            self._size -= len(item.payload)
+            self._size -= _size(item)
             self._oldest_ns = self._head_ns()
         return item
 
@@ -129,11 +132,11 @@ class PacketQueue:
         items = self._items
         if not self._has_pictures():
             return len(items) // 2 or None  # sound can begin anywhere
-        for index in range(len(items) - 1, 0, -1):
-            item = items[index]
+        for back, item in enumerate(reversed(items), start=1):
             if isinstance(item, Packet) and self._starts(item):
-                before = islice(items, index)
-                return index if any(isinstance(one, Packet) for one in before) else None
+                start = len(items) - back
+                before = islice(items, start)
+                return start if any(isinstance(one, Packet) for one in before) else None
         return None
 
     def _starts(self, packet: Packet) -> bool:
@@ -153,4 +156,4 @@ class PacketQueue:
 
 
 def _size(item: Packet | Formats) -> int:
-    return len(item.payload) if isinstance(item, Packet) else 0
+    return OVERHEAD + len(item.payload) if isinstance(item, Packet) else 0

@@ -66,10 +66,10 @@ def film(order: SlateOrder, path: Path, *, max_pixels: int) -> SlateMade:
     if not path.is_file():
         raise FilmRefused("there is no such file")
     try:
-        with _opened(path, max_pixels) as container:
-            avcc, pictures = _pictures(container, order)
+        with _opened(path) as container:
+            avcc, pictures = _pictures(container, order, max_pixels)
         duration = pictures[-1].pts + pictures[-1].duration
-        with _opened(path, max_pixels) as container:
+        with _opened(path) as container:
             asc, sounds = _sounds(container, order, duration)
     except (av.FFmpegError, ValueError, MemoryError) as err:
         raise FilmRefused(f"it is not an image or a video that can be read: {_said(err)}") from err
@@ -88,23 +88,26 @@ def _said(err: Exception) -> str:
     return str(getattr(err, "strerror", None) or type(err).__name__)
 
 
-def _opened(path: Path, max_pixels: int) -> InputContainer:
+def _opened(path: Path) -> InputContainer:
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": FORMATS,
         "pattern_type": "none",
-        "max_pixels": str(max_pixels),
-        "threads": "1",
     }
     # The protocol by name: no part of the path can be taken for one.
     return av.open(f"file:{path.absolute()}", options=options)
 
 
-def _pictures(container: InputContainer, order: SlateOrder) -> Pictures:
+def _pictures(container: InputContainer, order: SlateOrder, max_pixels: int) -> Pictures:
     if not container.streams.video:
         raise FilmRefused("it holds no picture")
     stream = container.streams.video[0]
-    sar = stream.codec_context.sample_aspect_ratio
+    context = stream.codec_context
+    if context.width * context.height > max_pixels:
+        raise FilmRefused(f"its pictures have more than {max_pixels} pixels (limits.max_pixels)")
+    context.options = {"max_pixels": str(max_pixels)}  # also in the middle of a file
+    context.thread_count = 1
+    sar = context.sample_aspect_ratio
     shape = (sar.numerator, sar.denominator) if sar else (1, 1)
     frames = _timed(container.decode(stream))
     first = next(frames, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def text_mask(
         sys.stderr.write("Pillow is not installed: the slate has no text\n")
         return None
 
-    text = "\n".join(" ".join(line.split()) for line in text[:MAX_CHARACTERS].splitlines()).strip()
+    text = _clean(text)
     if not text:
         return None
     path = _best(text, font)
@@ -66,6 +67,13 @@ def text_mask(
     for number, line in enumerate(lines):
         draw.text((width / 2, top + number * step), line, font=face, fill=255, anchor="mm")
     return np.asarray(picture)
+
+
+def _clean(text: str) -> str:
+    """Return the text with single spaces, without control characters."""
+    lines = text[:MAX_CHARACTERS].splitlines()
+    kept = ("".join(c for c in line if c.isprintable() or c.isspace()) for line in lines)
+    return "\n".join(" ".join(line.split()) for line in kept).strip()
 
 
 def squeezed(mask: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
@@ -102,6 +110,7 @@ def _font(path: Path, size: int) -> FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
+@lru_cache(maxsize=16)
 def _best(text: str, wanted: Path | None) -> Path:
     """Return the first font with all characters of `text`, else the one that lacks fewest."""
     best, fewest = BUILT_IN, len(text) + 1
@@ -115,7 +124,8 @@ def _best(text: str, wanted: Path | None) -> Path:
         if lacking < fewest:
             best, fewest = path, lacking
         if lacking == 0:
-            break
+            return best
+    sys.stderr.write("No font has all characters of the slate's text: set slate.font\n")
     return best
 
 

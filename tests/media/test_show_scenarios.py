@@ -737,7 +737,7 @@ async def test_a_congested_link_loses_nothing():
 
 
 async def test_hours_leave_nothing_behind():
-    """Sizes after ten thousand seconds are those after a thousand."""
+    """Sizes after ten thousand seconds are those after four thousand: drift looks back an hour."""
     world = World(LADDERS[0])
     world.connect(Encoder(frame_ms=500, sound=None))
 
@@ -750,8 +750,8 @@ async def test_hours_leave_nothing_behind():
             world.show.tick()
         return dict(collections(world.show, limit=20_000))
 
-    early = await sizes(1000)
-    late = await sizes(9000)
+    early = await sizes(4000)
+    late = await sizes(6000)
     grown = {
         path: (early.get(path, 0), n) for path, n in late.items() if n > early.get(path, 0) + 8
     }

@@ -121,7 +121,8 @@ class Source:
         while True:
             dts = 90_000 * 60 + number * 3600
             key = number % 25 == 0
-            payload = bytes(self.size)
+            unit = (b"\x65" if key else b"\x41") + bytes(self.size)
+            payload = len(unit).to_bytes(4, "big") + unit
             self._push(Codec.H264, dts, key, payload)
             self._push(Codec.AAC, dts, True, b"\x21\x10\x04")
             number += 1

@@ -142,6 +142,28 @@ async def test_a_peer_that_says_nothing_is_given_up() -> None:
     listener.close()
 
 
+async def test_a_peer_that_floods_us_is_cut_off(server: Server) -> None:
+    ping = bytes.fromhex("0200000000000604 00000000 0006 00000001".replace(" ", ""))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.readexactly(1537)
+        writer.write(b"\x03" + bytes(1536) + hello[1:])
+        try:
+            while not writer.is_closing():
+                writer.write(ping * 1000)
+                await writer.drain()
+        except ConnectionError:
+            pass
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with pushing(f"rtmp://127.0.0.1:{port}/live") as (pusher, _), playing(pusher):
+        await until(lambda: state_of(pusher) is State.WAITING)
+        assert "sends more than a server has to say" in (pusher.status().text or "")
+        assert pusher.status().sent_bytes < 500_000
+    listener.close()
+
+
 async def test_nobody_listens() -> None:
     async with pushing("rtmp://127.0.0.1:9/live") as (pusher, _), playing(pusher):
         await until(lambda: state_of(pusher) is State.WAITING)

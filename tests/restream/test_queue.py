@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.model import Packet
-from restream.queue import PacketQueue
+from restream.queue import OVERHEAD, PacketQueue
 from tests.restream.media import AAC, AVC, AVC_LARGER, picture, sound
 
 pytestmark = pytest.mark.unit
@@ -72,9 +72,9 @@ def test_what_waits_too_long_is_dropped_to_the_newest_key_frame() -> None:
 
 
 def test_without_a_key_frame_everything_goes_until_the_next() -> None:
-    queue = make(bytes=100)
-    queue.put(picture(0, key=True, size=60))
-    queue.put(picture(1, size=60))
+    queue = make(bytes=1000)
+    queue.put(picture(0, key=True, size=400))
+    queue.put(picture(1, size=400))
     assert queue.dropped == 2
     queue.put(picture(2))
     queue.put(sound(3))
@@ -84,18 +84,26 @@ def test_without_a_key_frame_everything_goes_until_the_next() -> None:
 
 
 def test_a_key_frame_that_is_larger_than_the_queue_is_not_kept() -> None:
-    queue = make(bytes=100)
-    queue.put(picture(0, key=True, size=50))
-    queue.put(picture(1, key=True, size=500))
+    queue = make(bytes=1000)
+    queue.put(picture(0, key=True, size=400))
+    queue.put(picture(1, key=True, size=900))
     assert queue.bytes == 0
     assert queue.dropped == 2
 
 
+def test_tiny_packets_are_bounded_in_number() -> None:
+    queue = make(bytes=100 * OVERHEAD)
+    for number in range(1000):
+        queue.put(picture(number, key=number % 10 == 0, size=0))
+    assert len(drain(queue)) <= 101
+    assert queue.dropped >= 900
+
+
 def test_formats_that_were_dropped_over_are_not_lost() -> None:
-    queue = make(bytes=100)
-    queue.put(picture(0, key=True, size=60))
+    queue = make(bytes=1000)
+    queue.put(picture(0, key=True, size=400))
     queue.put_formats([AVC_LARGER, AAC])
-    queue.put(picture(1, key=True, size=60))
+    queue.put(picture(1, key=True, size=400))
     assert drain(queue) == [(AVC_LARGER, AAC), 1]
 
 

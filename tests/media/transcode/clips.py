@@ -261,11 +261,15 @@ class Meter:
         self.restarts: list[str] = []
         self.steps: list[int] = []
         self.frames: dict[str, int] = defaultdict(int)
+        self.lost_pictures = 0
 
     def rung(
         self, stream: str, rung: str, *, frames: int, speed: float, queue_age_s: float
     ) -> None:
         self.frames[rung] += frames
+
+    def dropped(self, stream: str, where: str, count: int) -> None:
+        self.lost_pictures += count if where == "decoder" else 0
 
     def worker_restarted(self, stream: str, reason: str) -> None:
         self.restarts.append(reason)

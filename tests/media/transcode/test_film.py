@@ -1,0 +1,175 @@
+"""Slates of files: real images and videos, and files that are none."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from config.settings import LimitsSettings, SlateSettings
+from media.slate import MAX_LOOP_BYTES, SlateLoop, SlateOrder
+from media.transcode.film import film
+from media.transcode.making import film_slate
+from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
+from media.transcode.slates import loop_of
+from tests.media.transcode.rig import running
+from tests.media.transcode.test_slate import check, luma, order, played
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.component
+
+PICTURE = "testsrc2=s=400x300:r=50"
+TONE = "sine=frequency=440:sample_rate=44100"
+
+
+def ffmpeg(folder: Path, name: str, *arguments: str) -> Path:
+    file = folder / name
+    binary = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run([binary, "-v", "error", *arguments, str(file)], check=True, cwd=folder)
+    return file
+
+
+def answer(file: Path, **changes: object) -> SlateMade | SlateFailed:
+    wanted = order(**({"image": file} | changes))  # type: ignore[arg-type]
+    return film_slate(MakeSlate(order=wanted, font=None, video=None, max_pixels=10**6))
+
+
+def loop(file: Path, **changes: object) -> tuple[SlateLoop, SlateOrder]:
+    made = answer(file, **changes)
+    assert isinstance(made, SlateMade), made
+    wanted = order(**({"image": file} | changes))  # type: ignore[arg-type]
+    return loop_of(made, wanted), wanted
+
+
+def refusal(file: Path) -> str:
+    failed = answer(file)
+    assert isinstance(failed, SlateFailed)
+    return failed.text
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "bmp", "gif"])
+def test_an_image_is_letterboxed(tmp_path: Path, kind: str) -> None:
+    file = ffmpeg(tmp_path, f"a.{kind}", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
+    frame = check(*loop(file))[0]
+    array = luma(frame)
+    assert array[:, :38].max() <= 20, "4:3 in 16:9 has bars at the sides"
+    assert array[:, 50:-50].std() > 20, "and is not dimmed"
+
+
+def test_a_video_is_brought_to_30_pictures_a_second_with_its_sound(tmp_path: Path) -> None:
+    file = ffmpeg(
+        tmp_path,
+        "a.mp4",
+        *("-f", "lavfi", "-i", PICTURE, "-f", "lavfi", "-i", TONE, "-t", "5"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"),
+    )
+    made, wanted = loop(file, audio=(48_000, 2))
+    check(made, wanted)
+    assert made.duration == pytest.approx(5 * 90_000, abs=9000)
+    assert len(made.pictures) == 150
+    assert [n for n, unit in enumerate(made.pictures) if unit.key] == [0, 60, 120]
+    assert made.audio is not None
+    end = made.sounds[-1].pts + made.sounds[-1].duration
+    samples = np.concatenate(
+        [f.to_ndarray()[0] for f in played("aac", made.audio.config, made.sounds, end)]  # type: ignore[attr-defined]
+    )
+    second = samples[48_000:96_000]
+    pitch = int(np.argmax(np.abs(np.fft.rfft(second))))
+    assert abs(pitch - 440) <= 2
+    assert np.sqrt(np.mean(second**2)) > 0.05
+
+
+def test_a_video_without_sound_is_silent_and_keeps_its_rate(tmp_path: Path) -> None:
+    file = ffmpeg(
+        tmp_path,
+        "a.webm",
+        *("-f", "lavfi", "-i", "testsrc2=s=320x180:r=12", "-t", "3"),
+        *("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"),
+    )
+    made, wanted = loop(file)
+    check(made, wanted)
+    assert len(made.pictures) == 36
+    assert made.sounds
+
+
+def test_a_long_video_is_cut_at_a_minute_and_within_its_bytes(tmp_path: Path) -> None:
+    file = ffmpeg(
+        tmp_path,
+        "a.mkv",
+        *("-f", "lavfi", "-i", "testsrc2=s=160x90:r=5", "-t", "70"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
+    )
+    made, _ = loop(file, width=160, height=90)
+    assert 59 * 90_000 <= made.duration <= 60 * 90_000
+    assert sum(len(unit.payload) for unit in made.pictures) < MAX_LOOP_BYTES
+
+
+def test_what_is_no_picture_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    image = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(image.read_bytes()[:200])
+    text = tmp_path / "a.mp4"
+    text.write_text("not a video")
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"ffconcat version 1.0\nfile {image.name}\n")
+    hls = tmp_path / "a.m3u8"
+    hls.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{image}\n#EXT-X-ENDLIST\n")
+    sound = ffmpeg(tmp_path, "a.m4a", "-f", "lavfi", "-i", TONE, "-t", "1", "-c:a", "aac")
+    for file in (cut, text, listed, hls):
+        assert refusal(file).startswith(
+            f"The slate {file.name} cannot be shown: "
+            "it is not an image or a video that can be read: "
+        )
+    assert refusal(sound) == "The slate a.m4a cannot be shown: it holds no picture."
+    for name in ("nothing.png", "http://127.0.0.1:9/a.png", "concat:a.png|a.png"):
+        assert refusal(tmp_path / name).endswith("cannot be shown: there is no such file.")
+    assert refusal(tmp_path).endswith("there is no such file.")
+    assert str(tmp_path) not in refusal(cut)
+
+
+def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    file = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", "color=s=2000x1000", "-frames:v", "1")
+    assert refusal(file) == (
+        "The slate a.png cannot be shown: "
+        "its pictures have more than 1000000 pixels (limits.max_pixels)."
+    )
+    assert film(order(image=file), file, max_pixels=2_100_000).pictures
+
+
+async def test_a_film_is_made_once_and_again_when_the_file_changes(tmp_path: Path) -> None:
+    file = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
+    async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
+
+        async def ordered(serial: int, size: tuple[int, int] = (320, 180)) -> SlateLoop | str:
+            transcoder.order_slate(order(size, image=file, serial=serial))
+            await recorder.until(lambda: serial in recorder.slates)
+            return recorder.slates[serial]
+
+        first, again = await ordered(1), await ordered(2)
+        assert isinstance(first, SlateLoop)
+        assert again is first
+        assert await ordered(3, (160, 90)) is not first
+        ffmpeg(tmp_path, "a.png", "-y", "-f", "lavfi", "-i", "color=red", "-frames:v", "1")
+        changed = await ordered(4)
+        assert isinstance(changed, SlateLoop)
+        assert changed.pictures != first.pictures
+        file.unlink()
+        assert await ordered(5) == "The slate a.png cannot be shown: there is no such file."
+
+
+async def test_a_process_without_memory_is_told_in_a_sentence(tmp_path: Path) -> None:
+    file = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", "color=s=4096x2304", "-frames:v", "1")
+    limits = LimitsSettings(worker_memory_mb=256)
+    starved = limits.model_copy(update={"worker_memory_mb": 24})
+    async with running(limits=starved) as (transcoder, recorder, _meter):
+        transcoder.order_slate(order((1920, 1080), image=file, serial=1))
+        await recorder.until(lambda: 1 in recorder.slates)
+    said = recorder.slates[1]
+    assert isinstance(said, str)
+    assert said.startswith("The slate ")
+    assert said.endswith(".")
