@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -531,3 +533,13 @@ def test_a_nominal_frame_rate_that_was_never_reached_is_not_believed():
     unknown = measured(video=replace(VIDEO, frame_rate=None))
     assert Clinic().see(60, unknown) == []
     assert Clinic().see(60, unknown, picture_rate=20.0) == [Code.FRAME_RATE_LOW]
+
+
+def test_the_documentation_explains_every_code_with_its_severity():
+    text = (Path(__file__).parents[2] / "docs" / "findings.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z, ]+) \|", text, re.M)
+    explained = dict(rows)
+    assert len(rows) == len(explained)
+    assert set(explained) == {code.value for code in Code}
+    for rule in RULES:
+        assert explained[rule.code] == rule.severity.value, rule.code
