@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from media.limits import Limits
     from media.model import Packet
 
+DRIFT = 1.01
+"""An encoder at exactly the frame rate of the limit, whose clock is fast: no bucket may fill."""
 _NS = 1_000_000_000
 
 
@@ -82,7 +84,7 @@ class ExcessWatch:
         bucket = self._pictures.get(packet.track)
         if bucket is None:
             bucket = self._pictures[packet.track] = Bucket(
-                rate=self._limits.max_frame_rate, seconds=self._limits.excess_s
+                rate=self._limits.max_frame_rate * DRIFT, seconds=self._limits.excess_s
             )
         pictures = bucket.add(1, packet.arrived_ns)
         if pictures is None:

@@ -73,6 +73,9 @@ class ConnectionHost(Protocol):
     def dismiss(self, connection: Connection, address: str) -> None:
         """Count a connection out."""
 
+    def may_log(self) -> bool:
+        """Whether a line about a stranger may be written now."""
+
     def check_key(self, connection: Connection, request: PublishRequested) -> None:
         """Start the key's check; its end calls back into the connection."""
 
@@ -560,6 +563,8 @@ class Connection(asyncio.Protocol):
         )
 
     def _warn(self, fault: Fault, text: str, **fields: object) -> None:
+        if self._publication is None and not self._server.may_log():
+            return  # the meter counts it
         _log.warning(
             "encoder connection cut",
             protocol=self._protocol,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BACKLOG = 128
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_S = 0.5
 """Out of descriptors: the clients that are there go on, the next one waits."""
 
@@ -45,8 +47,9 @@ async def accept(
         while True:
             try:
                 client, peer = await loop.sock_accept(listener)
-            except OSError:
-                await asyncio.sleep(RETRY_S)
-                continue
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    await asyncio.sleep(RETRY_S)
+                continue  # else the client left ahead of its turn
             client.setblocking(False)
             welcome(client, (str(peer[0]), int(peer[1])))

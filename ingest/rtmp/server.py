@@ -24,12 +24,16 @@ from ingest.rtmp.tls import Certificate
 from ingest.rtmp.tracks import Describe
 from ingest.source import IngestMeter, PublishGate
 from media.bitstream import describe as describe_config
+from media.excess import Bucket
 
 PROTOCOL = "rtmp"
 PROTOCOL_TLS = "rtmps"
 DRAIN_S = 5.0
 """Two key frame intervals of an encoder as it should be set, and a little."""
 SILENCE_NS = 1_000_000_000
+LINES_PER_S = 5
+LINES_BURST_S = 20
+"""Lines about strangers that are cut: who connects for ever must not fill the disk."""
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +77,7 @@ class RtmpServer:
         self._allowed = AddressRule(settings.allow)
         self._turned_away = 0
         self._silent_until_ns = 0
+        self._lines = Bucket(rate=LINES_PER_S, seconds=LINES_BURST_S)
         self._group: asyncio.TaskGroup | None = None
         self._draining = False
         self._left = asyncio.Event()
@@ -180,6 +185,10 @@ class RtmpServer:
             )
             self._turned_away = 0
         return fault
+
+    def may_log(self) -> bool:
+        """Whether a line about a stranger may be written now: some each second, in bursts."""
+        return self._lines.add(1, time.monotonic_ns()) is None
 
     def _welcome(self, client: socket.socket, peer: tuple[str, int]) -> None:
         connection = Connection(self, PROTOCOL_TLS)

@@ -65,6 +65,13 @@ def test_too_many_pictures_are_told_however_small() -> None:
     )
 
 
+def test_a_fast_clock_at_the_limit_is_no_excess() -> None:
+    watch = ExcessWatch(narrow(LimitsSettings(excess_s=1), StreamLimits(max_frame_rate=60)))
+    fast = 60 * 1.0005
+    said = [watch.add(packet(n / fast, 10, Kind.VIDEO)) for n in range(3600 * 60)]
+    assert not any(said)
+
+
 def test_two_tracks_of_pictures_are_not_added_up() -> None:
     watch = ExcessWatch(limits(max_frame_rate=60))
     said = [

@@ -287,6 +287,19 @@ async def test_no_secret_reaches_a_log(capsys: pytest.CaptureFixture[str]) -> No
     assert secret not in said.out + said.err
 
 
+async def test_strangers_cannot_fill_the_log() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with running() as server:
+            for _ in range(400):
+                await hostile(server, b"GET / HTTP/1.1\r\n\r\n")
+            assert server.meter.rejections == {"handshake": 400}
+            # A publisher's faults are always told.
+            await hostile(server, header(3, 9) + bytes(128), key="good")
+    cut = [entry["reason"] for entry in logs if entry["event"] == "encoder connection cut"]
+    assert 100 <= cut.count("handshake") < 200
+    assert cut[-1] == "chunk"
+
+
 async def test_credentials_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[bytes, bytes]] = []
     real = hmac.compare_digest
