@@ -172,7 +172,8 @@ class Tracks:
             key = starts_decoding(codec, payload, flagged=key)
             if key:
                 track = self._parameters(events, frame, track, payload)
-        if track is None or track.described is None or not (track.started or key):
+        known = track is not None and track.described is not None
+        if track is None or not known or not (track.started or key) or not payload:
             self.dropped += 1
             return
         track.started = True

@@ -22,12 +22,13 @@ from ingest.rtmp.events import PublishRequested
 from ingest.rtmp.handshake import BLOCK, ClientHandshake
 from ingest.rtmp.messages import MessageType
 from ingest.rtmp.session import ServerSession
-from media.bitstream import describe, h264, hevc
+from media.bitstream import describe, h264, hevc, nal
 from media.model import Codec, Kind
 from media.transcode import wire
 from media.transcode.messages import Boundary, Coded, Source
 from tests.fuzz.catalogue import TARGETS
 from tests.fuzz.harness import CORPUS
+from tests.ingest.rtmp.test_colour import FFMPEG as COLOUR_INFO
 from tests.media.bitstream import clips
 from tests.media.hls.test_lint import GOOD
 from tests.media.transcode.test_wire import RARE
@@ -197,12 +198,30 @@ def codecs() -> None:
         put("fmp4", kind, bytes((index,)) + piece(clip.fmt.config) + bytes(8) + b"\x02" + samples)
     put("codec_h264", "sps", h264.parse_avcc(clips.video("h264", frames=2).fmt.config).sps[0])
     put("codec_hevc", "sps", hevc.parse_hvcc(clips.video("hevc", frames=2).fmt.config).sps[0])
-    for kind in ("aac", "opus", "mp3"):
+    for kind in ("aac", "opus", "mp3", "flac", "ac3", "eac3"):
         clip = clips.audio(kind)
-        put("codec_audio", f"{kind}-config", clip.fmt.config or clip.raw[0][:4])
+        put("codec_audio", f"{kind}-config", clip.fmt.config or clip.raw[0][:8])
         put("codec_audio", f"{kind}-raw", clip.raw[0][:64])
         index = list(Codec).index(clip.fmt.codec)
         put("fmp4", kind, bytes((index,)) + piece(clip.fmt.config) + bytes(8) + b"\x01abcdef")
+
+
+def enhanced() -> None:
+    """Write what ffmpeg sends of Enhanced RTMP only at times: colours, sound without headers."""
+    hevc_clip = clips.video("hevc", frames=2)
+    found = hevc.parse_hvcc(hevc_clip.fmt.config)
+    sets = nal.join_length_prefixed([*found.vps, *found.sps, *found.pps])
+    bodies = [
+        (1, b"\xd4hvc1" + COLOUR_INFO),
+        (1, b"\x93hvc1" + (sets + hevc_clip.units[0].payload)[:500]),
+        (1, b"\xa7\x02\x07\xa1\x20\x03hvc1" + hevc_clip.units[1].payload[:80]),
+        (1, b"\xd4hvc1\x02\x00\x09colorInfo\x06"),
+        (0, b"\x90ec-3"),
+        (0, b"\x91ec-3" + clips.audio("eac3").raw[0][:60]),
+        (0, b"\x90fLaC" + clips.audio("flac").raw_config),
+        (0, b"\x95\x21fLaC\x01\0\0\x08" + bytes(8) + b"ac-3\x02\0\0\x08" + bytes(8)),
+    ]
+    put("rtmp_flv", "enhanced", b"".join(bytes((kind,)) + piece(body) for kind, body in bodies))
 
 
 def rest() -> None:
@@ -247,6 +266,7 @@ def rest() -> None:
 def main() -> int:
     rtmp()
     codecs()
+    enhanced()
     rest()
     return 0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from media.bitstream import (
     BitstreamError,
     aac,
+    ac3,
     av1,
     colour_of,
     describe,
@@ -25,6 +26,9 @@ from media.model import Codec, Kind, TrackFormat
 from media.transcode import wire
 from tests.fuzz.harness import Choices, Target, pieces, target
 from tests.support import boxes
+
+DECODED_ONLY = (Codec.MP3, Codec.FLAC, Codec.AC3, Codec.EAC3)
+"""What viewers get as AAC only: it has no sample entry."""
 
 
 def _described(codec: Codec, config: bytes) -> TrackFormat | None:
@@ -45,9 +49,9 @@ def _described(codec: Codec, config: bytes) -> TrackFormat | None:
         assert 8 <= fmt.bit_depth <= 16
         colour_of(codec, fmt.config)
     else:
-        assert 0 < fmt.sample_rate <= 192_000
+        assert 0 < fmt.sample_rate <= (2**20 if codec is Codec.FLAC else 192_000)
         assert 0 < fmt.channels <= 255
-    if codec is not Codec.MP3 and (fmt.kind is Kind.AUDIO or fmt.width):
+    if codec not in DECODED_ONLY and (fmt.kind is Kind.AUDIO or fmt.width):
         assert boxes.timescale(init_segment(fmt, timescale=media_timescale(fmt))) > 0
     return fmt
 
@@ -138,10 +142,12 @@ def vp9_bytes(data: bytes) -> None:
 
 @target("codec_audio", max_bytes=1024)
 def sound(data: bytes) -> None:
-    """Configurations and packets of AAC, Opus and MP3."""
-    for codec in (Codec.AAC, Codec.OPUS, Codec.MP3):
-        _described(codec, data)
+    """Configurations and packets of every codec of sound."""
+    for codec in Codec:
+        if codec.kind is Kind.AUDIO:
+            _described(codec, data)
     aac.is_adts(data)
+    ac3.adds_channels(data)
     _each([mp3.parse_header], data)
     with contextlib.suppress(BitstreamError):
         assert 0 < opus.packet_samples(data) <= 5760
