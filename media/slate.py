@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
     from media.model import TrackFormat
 
+DEFAULT_SIZE = (1280, 720)
+"""Before an encoder has told its own."""
+DEFAULT_SOUND = (48_000, 2)
+MAX_CHANNELS = 2
+"""What a worker codes; silence of more channels is at hand without it."""
 MAX_LOOP_SECONDS = 60
 MAX_LOOP_UNITS = 16_384
 """60 s of 30 pictures a second and of AAC at up to 192 kHz."""
@@ -67,11 +72,34 @@ class SlateOrder:
     text: str
     """Drawn over the dimmed picture, centred and wrapped; may be empty. Newlines are kept."""
     image: Path | None
-    """A configured image or video in place of the last picture, shown as it is, without text."""
+    """A configured image or video in place of the last picture, shown as it is, without text.
+    Until it is ready, and where it cannot be, the last picture is the answer."""
     serial: int
-    """Echoed in the answer, so that late answers are told apart."""
+    """Echoed in the answers, so that late ones are told apart."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the slate: 4:2:0 halves both, so they are even."""
         return max(2, self.width - self.width % 2), max(2, self.height - self.height % 2)
+
+
+def order_for(
+    video: TrackFormat | None,
+    audio: TrackFormat | None,
+    *,
+    text: str,
+    image: Path | None,
+    serial: int,
+) -> SlateOrder:
+    """Return the order that fits a source; of one that nobody knows yet, usual formats."""
+    width, height = (video.width, video.height) if video is not None else DEFAULT_SIZE
+    sound = (audio.sample_rate, audio.channels) if audio is not None else DEFAULT_SOUND
+    return SlateOrder(
+        width=width,
+        height=height,
+        sar=video.sar if video is not None else (1, 1),
+        audio=sound if 0 < sound[1] <= MAX_CHANNELS else None,
+        text=text,
+        image=image,
+        serial=serial,
+    )

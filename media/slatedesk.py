@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from media.model import TICKS_PER_SECOND
-from media.slate import SlateLoop, SlateOrder
+from media.slate import SlateLoop, order_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from media.model import TrackFormat
+    from media.slate import SlateOrder
 
-DEFAULT_SIZE = (1280, 720)
-"""Before an encoder has told its own."""
-DEFAULT_SOUND = (48_000, 2)
 RETRY = 3 * TICKS_PER_SECOND
 """A worker that has not answered by then has died with the order."""
-MAX_CHANNELS = 2
-"""What the worker codes; silence of more channels is at hand without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +77,10 @@ class SlateDesk:
             return
         self._serial += 1
         self._ordered_at = now
-        width, height = (video.width, video.height) if video is not None else DEFAULT_SIZE
-        sound = (audio.sample_rate, audio.channels) if audio is not None else DEFAULT_SOUND
         self._send(
-            SlateOrder(
-                width=width,
-                height=height,
-                sar=video.sar if video is not None else (1, 1),
-                audio=sound if 0 < sound[1] <= MAX_CHANNELS else None,
+            order_for(
+                video,
+                audio,
                 text=self._recipe.text,
                 image=self._recipe.image,
                 serial=self._serial,

@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from media.slatedesk import recipe_for
 from media.transcode.process import Transcoder
 from media.transcode.slates import FilmCache
 
@@ -62,6 +63,7 @@ class ProcessHost:
 
     def encoders(self, stream: str, sink: RungSink) -> Encoders:
         """Make the supervisor of a show's worker; nothing starts yet."""
+        recipe = recipe_for(self.settings, stream)
         return Transcoder(
             stream=stream,
             settings=self.settings.ladder,
@@ -69,6 +71,7 @@ class ProcessHost:
             sink=sink,
             meter=self.meter,
             slate=self.settings.slate,
+            slate_image=recipe.image if recipe is not None else None,
             films=self._films,
         )
 

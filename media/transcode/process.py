@@ -30,13 +30,14 @@ from media.transcode.messages import (
 from media.transcode.plan import AUDIO, Plan
 from media.transcode.pressure import PressureRule, Strain, load_of, reliefs
 from media.transcode.replay import Arrivals, Replay
-from media.transcode.slate_desk import SlateDesk
+from media.transcode.slate_orders import SlateOrders
 from media.transcode.slates import FilmCache
 from media.transcode.watch import Backoff, HangRule
 from media.transcode.wire import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from config.settings import LadderSettings, LimitsSettings, SlateSettings
     from media.meter import MediaMeter
@@ -84,10 +85,14 @@ class Transcoder:
         sink: RungSink,
         meter: MediaMeter,
         slate: SlateSettings | None = None,
+        slate_image: Path | None = None,
         films: FilmCache | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`slate` None or disabled: `order_slate` has no last picture where no worker runs."""
+        """`slate` None or disabled: `order_slate` has no last picture where no worker runs.
+
+        `slate_image`: a file that is prepared as a slate for each source's formats.
+        """
         self._stream = stream
         self._settings = settings
         self._limits = limits
@@ -101,8 +106,16 @@ class Transcoder:
         self._replay = Replay()
         self._arrivals = {Kind.VIDEO: Arrivals(), Kind.AUDIO: Arrivals()}
         self._memory_bytes = limits.worker_memory_mb * 2**20
-        self._slates = SlateDesk(
-            slate=slate, nice=settings.nice, limits=limits, films=films or FilmCache(), sink=sink
+        self.films = films if films is not None else FilmCache()
+        """Slates of files that are at hand."""
+        self._slates = SlateOrders(
+            slate=slate,
+            nice=settings.nice,
+            limits=limits,
+            image=slate_image,
+            worker=self._picture_worker,
+            films=self.films,
+            sink=sink,
         )
         self._known = {AUDIO}
         self._last_dts: dict[str, int] = {}
@@ -156,8 +169,10 @@ class Transcoder:
         if after == before:
             return
         self._configured = after
-        if before is not None and (before.video, before.audio) != (after.video, after.audio):
-            self._replay.clear()
+        if before is None or (before.video, before.audio) != (after.video, after.audio):
+            self._slates.prepare(video, audio, plan.audio)
+            if before is not None:
+                self._replay.clear()
         self._known |= {rung.name for rung in plan.rungs}
         self._steps = reliefs(plan)
         self._limit_pressure(len(self._steps) - 1)
@@ -200,15 +215,19 @@ class Transcoder:
             self._link.send(boundary)
 
     def order_slate(self, order: SlateOrder) -> None:
-        """Have a slate made; `RungSink.slate_made` or `slate_failed` answers, always later.
+        """Have a slate made; `RungSink.slate_made` or `slate_failed` answers.
 
         A still shows the last picture pushed before this call, and takes a worker under 0.1 s
         at 1080 lines; where none decodes pictures a process is started for it (half a second).
-        A slate of a file (`order.image`) takes as long as its video is: order it ahead of time,
-        the answer is kept for later orders. It falls back to nothing by itself: order a still
-        when it fails. Of each kind one order waits at most; an older one is answered as failed.
+        The slate of a file is at hand where one of its form was made before; else a still comes
+        first and the file's own later, with the same serial. A file that cannot be shown is told
+        by `slate_failed`, beside the still. Of each kind one order waits at most; an older one is
+        answered as failed.
         """
-        self._slates.order(order, self._link if self._wants(Kind.VIDEO) else None)
+        self._slates.order(order)
+
+    def _picture_worker(self) -> WorkerLink | None:
+        return self._link if self._wants(Kind.VIDEO) else None
 
     async def stop(self) -> None:
         """Flush what is coded, end the worker and wait for `run` to return; at most 2.5 s."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
 from media.transcode.wire import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from media.slate import SlateOrder, SlateUnit
@@ -31,6 +32,8 @@ FILM_NICE = 19
 """Films are made ahead of time: a live encoder next door goes first."""
 CACHE_BYTES = 64 * 2**20
 EXIT_S = 1.0
+AHEAD_S = 1.0
+GIVEN_UP = "A newer slate was ordered."
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +120,8 @@ class FilmCache:
 class _Job:
     make: MakeSlate
     sources: tuple[Source, ...] = ()
+    ahead: bool = False
+    """Nobody waits for the answer yet."""
 
 
 class _Slot:
@@ -125,6 +130,10 @@ class _Slot:
     def __init__(self) -> None:
         self._job: _Job | None = None
         self._filled = asyncio.Event()
+
+    @property
+    def waits(self) -> bool:
+        return self._job is not None
 
     def put(self, job: _Job) -> _Job | None:
         """Return the job that gave way."""
@@ -143,7 +152,8 @@ class _Slot:
 class SlateMaker:
     """Has one stream's slates made in processes of their own, one still and one film at a time.
 
-    `answer` gets the serial of an order and its slate, on the event loop.
+    On the event loop `still` and `film` get the serial of an order and its slate, and `missing`
+    orders whose file takes time or cannot be shown: a still is wanted meanwhile.
     """
 
     def __init__(
@@ -152,48 +162,78 @@ class SlateMaker:
         nice: int,
         memory_bytes: int,
         cache: FilmCache,
-        answer: Callable[[int, Answer], None],
+        still: Callable[[int, Answer], None],
+        film: Callable[[int, Answer], None],
+        missing: Callable[[SlateOrder], None],
     ) -> None:
+        self._missing = missing
         self._nice = nice
         self._memory_bytes = memory_bytes
         self._cache = cache
-        self._answer = answer
+        self._answer_still = still
+        self._answer_film = film
         self._stills = _Slot()
         self._films = _Slot()
 
     def order(self, make: MakeSlate, sources: Iterable[Source] = ()) -> None:
         """Have a slate made; a waiting order of the same kind is answered as given up."""
-        slot = self._stills if make.order.image is None else self._films
-        dropped = slot.put(_Job(make=make, sources=tuple(sources)))
-        if dropped is not None:
-            self._answer(dropped.make.order.serial, "A newer slate was ordered.")
+        job = _Job(make=make, sources=tuple(sources))
+        if make.order.image is None:
+            dropped, answer = self._stills.put(job), self._answer_still
+        else:
+            dropped, answer = self._films.put(job), self._answer_film
+        if dropped is not None and not dropped.ahead:
+            answer(dropped.make.order.serial, GIVEN_UP)
+
+    def prepare(self, make: MakeSlate) -> None:
+        """Have the slate of a file made before it is ordered, unless an order waits."""
+        if not self._films.waits:
+            self._films.put(_Job(make=make, ahead=True))
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run(self._stills, self._still))
-            tasks.create_task(self._run(self._films, self._film))
+            tasks.create_task(self._make_stills())
+            tasks.create_task(self._make_films())
 
-    async def _run(self, slot: _Slot, work: Callable[[_Job], Awaitable[Answer]]) -> None:
+    async def _make_stills(self) -> None:
         while True:
-            job = await slot.get()
-            self._answer(job.make.order.serial, await work(job))
+            job = await self._stills.get()
+            answer = await self._made(job, self._nice, STILL_DEADLINE_S)
+            self._answer_still(job.make.order.serial, answer)
 
-    async def _still(self, job: _Job) -> Answer:
-        return await self._made(job, self._nice, STILL_DEADLINE_S)
+    async def _make_films(self) -> None:
+        while True:
+            job = await self._films.get()
+            if job.ahead:
+                # Formats come one by one: a form that holds for a moment is worth the work.
+                await asyncio.sleep(AHEAD_S)
+                if self._films.waits:
+                    continue
+            answer = await self._film(job)
+            if job.ahead and isinstance(answer, str):
+                log.warning("slate cannot be prepared", reason=answer)
+            elif not job.ahead:
+                self._answer_film(job.make.order.serial, answer)
 
     async def _film(self, job: _Job) -> Answer:
-        path = job.make.order.image
+        order = job.make.order
+        path = order.image
         assert path is not None
-        try:
-            key = await self._cache.key(job.make.order, path)
-        except (OSError, ValueError):
+        key: FilmKey | None = None
+        kept: SlateLoop | None = None
+        with contextlib.suppress(OSError, ValueError):
+            key = await self._cache.key(order, path)
+            kept = self._cache.get(key)
+        if kept is not None:
+            return kept
+        if not job.ahead:
+            self._missing(order)
+        if key is None:
             return f"The slate {path.name} cannot be shown: there is no such file."
-        answer: Answer | None = self._cache.get(key)
-        if answer is None:
-            answer = await self._made(job, FILM_NICE, FILM_DEADLINE_S)
-            if isinstance(answer, SlateLoop):
-                self._cache.put(key, answer)
+        answer = await self._made(job, FILM_NICE, FILM_DEADLINE_S)
+        if isinstance(answer, SlateLoop):
+            self._cache.put(key, answer)
         return answer
 
     async def _made(self, job: _Job, nice: int, deadline_s: float) -> Answer:

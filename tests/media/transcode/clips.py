@@ -220,6 +220,7 @@ class Recorder:
     )
     lost: list[tuple[str, float]] = field(default_factory=list)
     slates: dict[int, SlateLoop | str] = field(default_factory=dict)
+    answers: list[tuple[int, SlateLoop | str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def rung_format(self, rung: str, fmt: TrackFormat) -> None:
@@ -238,10 +239,12 @@ class Recorder:
 
     def slate_made(self, serial: int, loop: SlateLoop) -> None:
         self.slates[serial] = loop
+        self.answers.append((serial, loop))
         self.changed.set()
 
     def slate_failed(self, serial: int, text: str) -> None:
         self.slates[serial] = text
+        self.answers.append((serial, text))
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:

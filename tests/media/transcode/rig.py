@@ -13,6 +13,7 @@ from tests.media.transcode.clips import Clip, Meter, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from media.model import TrackFormat
 
@@ -29,6 +30,7 @@ async def running(
     settings: LadderSettings = LADDER,
     limits: LimitsSettings | None = None,
     slate: SlateSettings | None = None,
+    slate_image: Path | None = None,
 ) -> AsyncIterator[tuple[Transcoder, Recorder, Meter]]:
     recorder, meter = Recorder(), Meter()
     transcoder = Transcoder(
@@ -38,6 +40,7 @@ async def running(
         sink=recorder,
         meter=meter,  # type: ignore[arg-type]
         slate=slate,
+        slate_image=slate_image,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(transcoder.run())

@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 
 from config.settings import LimitsSettings, SlateSettings
+from media.model import Codec
 from media.slate import MAX_LOOP_BYTES, SlateLoop, SlateOrder
 from media.transcode.film import film
 from media.transcode.making import film_slate
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
 from media.transcode.slates import loop_of
-from tests.media.transcode.rig import running
-from tests.media.transcode.test_slate import check, luma, order, played
+from tests.media.transcode.clips import audio_clip, video_clip
+from tests.media.transcode.rig import feed, plan, running
+from tests.media.transcode.test_slate import check, last_number, luma, order, played, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.media.transcode.clips import Recorder
 
 pytestmark = pytest.mark.component
 
@@ -141,25 +145,63 @@ def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path) -> None:
     assert film(order(image=file), file, max_pixels=2_100_000).pictures
 
 
+def given(recorder: Recorder, serial: int) -> list[SlateLoop | str]:
+    return [answer for number, answer in recorder.answers if number == serial]
+
+
+def of_file(answer: SlateLoop | str) -> bool:
+    """Whether this is the file and not an even, dark still."""
+    return isinstance(answer, SlateLoop) and luma(shown(answer)[0]).std() > 20
+
+
 async def test_a_film_is_made_once_and_again_when_the_file_changes(tmp_path: Path) -> None:
     file = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
     async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
 
-        async def ordered(serial: int, size: tuple[int, int] = (320, 180)) -> SlateLoop | str:
+        async def ordered(serial: int, size: tuple[int, int] = (320, 180)) -> SlateLoop:
             transcoder.order_slate(order(size, image=file, serial=serial))
-            await recorder.until(lambda: serial in recorder.slates)
-            return recorder.slates[serial]
+            await recorder.until(lambda: any(map(of_file, given(recorder, serial))))
+            answer = given(recorder, serial)[-1]
+            assert isinstance(answer, SlateLoop)
+            return answer
 
-        first, again = await ordered(1), await ordered(2)
-        assert isinstance(first, SlateLoop)
-        assert again is first
-        assert await ordered(3, (160, 90)) is not first
-        ffmpeg(tmp_path, "a.png", "-y", "-f", "lavfi", "-i", "color=red", "-frames:v", "1")
-        changed = await ordered(4)
-        assert isinstance(changed, SlateLoop)
-        assert changed.pictures != first.pictures
-        file.unlink()
-        assert await ordered(5) == "The slate a.png cannot be shown: there is no such file."
+        first = await ordered(1)
+        assert await ordered(2) is first
+        assert given(recorder, 2) == [first], "no still where the film is at hand"
+        assert (await ordered(3, (160, 90))).video.width == 160
+        ffmpeg(tmp_path, "a.png", "-y", "-f", "lavfi", "-i", "testsrc=s=64x64", "-frames:v", "1")
+        assert (await ordered(4)).pictures != first.pictures
+
+
+async def test_a_missing_film_is_told_and_a_still_stands_in(tmp_path: Path) -> None:
+    clip = video_clip(frames=25, gop=20)
+    async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
+        transcoder.configure(plan(clip.format), video=clip.format, audio=None)
+        feed(transcoder, clip, clip.keys)
+        transcoder.order_slate(order(image=tmp_path / "a.png", serial=5))
+        await recorder.until(lambda: len(given(recorder, 5)) == 2)
+    said, still = sorted(given(recorder, 5), key=lambda answer: isinstance(answer, SlateLoop))
+    assert said == "The slate a.png cannot be shown: there is no such file."
+    assert isinstance(still, SlateLoop)
+    assert last_number(still) == 24
+
+
+async def test_a_configured_film_is_ready_before_it_is_ordered(tmp_path: Path) -> None:
+    file = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
+    clip = video_clip(frames=25, gop=20)
+    sound = audio_clip(Codec.OPUS, seconds=0.1)
+    wanted = order(image=file, serial=9)
+    async with running(slate=SlateSettings(), slate_image=file) as (transcoder, recorder, _meter):
+        ladder = plan(clip.format, sound.format)
+        transcoder.configure(ladder, video=clip.format, audio=sound.format)
+        feed(transcoder, clip, clip.keys)
+        key = await transcoder.films.key(wanted, file)
+        await recorder.until(lambda: transcoder.films.get(key) is not None)
+        transcoder.order_slate(wanted)
+        await recorder.until(lambda: bool(given(recorder, 9)))
+        kept = transcoder.films.get(key)
+    assert given(recorder, 9) == [kept]
+    assert [serial for serial, _ in recorder.answers] == [9], "preparing answers nobody"
 
 
 async def test_a_process_without_memory_is_told_in_a_sentence(tmp_path: Path) -> None:
@@ -168,8 +210,8 @@ async def test_a_process_without_memory_is_told_in_a_sentence(tmp_path: Path) ->
     starved = limits.model_copy(update={"worker_memory_mb": 24})
     async with running(limits=starved) as (transcoder, recorder, _meter):
         transcoder.order_slate(order((1920, 1080), image=file, serial=1))
-        await recorder.until(lambda: 1 in recorder.slates)
-    said = recorder.slates[1]
+        await recorder.until(lambda: any(isinstance(a, str) for a in given(recorder, 1)))
+    (said,) = [answer for answer in given(recorder, 1) if isinstance(answer, str)]
     assert isinstance(said, str)
     assert said.startswith("The slate ")
     assert said.endswith(".")

@@ -6,27 +6,32 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from media.slate import order_for
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade, Source
 from media.transcode.replay import NewestPictures
-from media.transcode.slates import SlateMaker, loop_of
+from media.transcode.slates import GIVEN_UP, SlateMaker, loop_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from config.settings import LimitsSettings, SlateSettings
-    from media.model import Packet
+    from media.model import Packet, TrackFormat
     from media.slate import SlateOrder
     from media.transcode.link import WorkerLink
     from media.transcode.messages import SourceTrack
+    from media.transcode.plan import AudioPlan
     from media.transcode.process import RungSink
     from media.transcode.slates import Answer, FilmCache
 
 MAX_ORDERS = 4
 """Slates that a worker owes; the oldest is given up."""
-GIVEN_UP = "A newer slate was ordered."
 
 
-class SlateDesk:
+class SlateOrders:
     """One stream's orders for slates, on the event loop; what becomes of each is told to `sink`.
 
+    `worker` returns the one that decodes the source's pictures now; `image`: the configured file.
     `slate` None or disabled: a process of its own has no last picture.
     """
 
@@ -36,19 +41,26 @@ class SlateDesk:
         slate: SlateSettings | None,
         nice: int,
         limits: LimitsSettings,
+        image: Path | None,
+        worker: Callable[[], WorkerLink | None],
         films: FilmCache,
         sink: RungSink,
     ) -> None:
         self._sink = sink
+        self._image = image
+        self._worker = worker
         self._font = slate.font if slate is not None else None
         self._max_pixels = limits.max_pixels
         self._newest = NewestPictures() if slate is not None and slate.enabled else None
         self._owed: dict[int, SlateOrder] = {}
+        self._filmed: int | None = None
         self._maker = SlateMaker(
             nice=nice,
             memory_bytes=limits.worker_memory_mb * 2**20,
             cache=films,
-            answer=self._answer,
+            still=self._answer_still,
+            film=self._answer_film,
+            missing=self._still,
         )
 
     async def run(self) -> None:
@@ -60,19 +72,37 @@ class SlateDesk:
         if self._newest is not None:
             self._newest.push(packet, track)
 
-    def order(self, order: SlateOrder, worker: WorkerLink | None) -> None:
-        """Have a slate made, a still by `worker` where one decodes the source's pictures."""
-        make = self._make(order)
+    def prepare(
+        self, video: TrackFormat | None, audio: TrackFormat | None, coded: AudioPlan | None
+    ) -> None:
+        """Have the configured file made for a source of these formats, before it is ordered.
+
+        `coded`: what becomes of sound that is no AAC.
+        """
+        if self._image is not None and video is not None:
+            order = order_for(video, audio, text="", image=self._image, serial=0)
+            if coded is not None:
+                order = replace(order, audio=(coded.sample_rate, coded.channels))
+            self._maker.prepare(self._make(order))
+
+    def order(self, order: SlateOrder) -> None:
+        """Have a slate made; for a file that is not ready a still is the first answer."""
         if order.image is not None:
-            self._maker.order(make)
-        elif worker is not None and worker.send(make):
-            self._owed[order.serial] = order
-            if len(self._owed) > MAX_ORDERS:
-                oldest = next(iter(self._owed))
-                del self._owed[oldest]
-                self._answer(oldest, GIVEN_UP)
+            self._maker.order(self._make(order))
         else:
+            self._still(order)
+
+    def _still(self, order: SlateOrder) -> None:
+        make = self._make(replace(order, image=None))
+        worker = self._worker()
+        if worker is None or not worker.send(make):
             self._make_elsewhere(make)
+            return
+        self._owed[order.serial] = make.order
+        if len(self._owed) > MAX_ORDERS:
+            oldest = next(iter(self._owed))
+            del self._owed[oldest]
+            self._answer_still(oldest, GIVEN_UP)
 
     def answered(self, message: SlateMade | SlateFailed) -> None:
         """Take a worker's answer. Raises `WireError` or `BitstreamError`."""
@@ -81,7 +111,7 @@ class SlateDesk:
             return  # given up meanwhile
         answer = message.text if isinstance(message, SlateFailed) else loop_of(message, order)
         del self._owed[message.serial]
-        self._answer(message.serial, answer)
+        self._answer_still(message.serial, answer)
 
     def worker_ended(self) -> None:
         """Have made elsewhere what the worker owed."""
@@ -98,6 +128,16 @@ class SlateDesk:
             return
         sources = [_source(packet) for packet in self._newest.packets()]
         self._maker.order(replace(make, video=self._newest.track), sources)
+
+    def _answer_still(self, serial: int, answer: Answer) -> None:
+        # A small file may be ready before the still that was to bridge the time.
+        if serial != self._filmed:
+            self._answer(serial, answer)
+
+    def _answer_film(self, serial: int, answer: Answer) -> None:
+        if not isinstance(answer, str):
+            self._filmed = serial
+        self._answer(serial, answer)
 
     def _answer(self, serial: int, answer: Answer) -> None:
         if isinstance(answer, str):
