@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from tests.fuzz import targets_app, targets_media, targets_rtmp
+from tests.fuzz import targets_app, targets_media, targets_outside, targets_rtmp
 from tests.fuzz.harness import Target
 
 TARGETS: dict[str, Target] = {
     each.name: each
-    for each in (*targets_rtmp.TARGETS, *targets_media.TARGETS, *targets_app.TARGETS)
+    for each in (
+        *targets_rtmp.TARGETS,
+        *targets_media.TARGETS,
+        *targets_app.TARGETS,
+        *targets_outside.TARGETS,
+    )
 }

@@ -26,6 +26,8 @@ class Target:
     cpu_s: float
     memory_bytes: int
     """What one input may hold at once, its own bytes not counted."""
+    mutations: int
+    """How many inputs of its own the unit test tries."""
 
     @property
     def corpus(self) -> Path:
@@ -51,6 +53,7 @@ def target(
     max_bytes: int = 4096,
     cpu_s: float = 0.5,
     memory_bytes: int = 4 * 2**20,
+    mutations: int = 400,
 ) -> Callable[[Run], Target]:
     """Make a target of a function."""
 
@@ -61,6 +64,7 @@ def target(
             max_bytes=max_bytes,
             cpu_s=cpu_s,
             memory_bytes=memory_bytes,
+            mutations=mutations,
         )
 
     return wrap

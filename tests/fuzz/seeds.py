@@ -263,11 +263,40 @@ def rest() -> None:
         load_settings(file=path)
 
 
+def outside() -> None:
+    """Write files that slates are made of, and what a target's owner or a hook says."""
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+    ffmpeg += ["-f", "lavfi", "-i", "testsrc2=size=48x32:rate=5"]
+    films = {
+        "png": ["-frames:v", "1", "-f", "image2pipe", "-c:v", "png"],
+        "jpeg": ["-frames:v", "1", "-f", "image2pipe", "-c:v", "mjpeg"],
+        "gif": ["-t", "0.6", "-f", "gif"],
+        "mp4": ["-t", "0.6", "-c:v", "libx264", "-f", "mp4", "-movflags", "frag_keyframe"],
+        "webm": ["-t", "0.6", "-c:v", "libvpx-vp9", "-f", "webm"],
+    }
+    for label, options in films.items():
+        done = subprocess.run(
+            [*ffmpeg, *options, "pipe:1"], check=True, capture_output=True, timeout=60
+        )
+        assert len(done.stdout) <= TARGETS["slate_file"].max_bytes
+        put("slate_file", label, done.stdout)
+    put("restream_target", "key-apart", b"rtmps://live.example.com/app/sub\nkey?name=a")
+    put("restream_target", "key-within", b"rtmp://[2001:4860::8888]:1936/app/key")
+    put("restream_target", "user", b"rtmp://user:word@host/app/key")
+    put("address", "public", b"host\n8.8.8.8\n2001:4860:4860::8888")
+    put("address", "mapped", b"host\n::ffff:169.254.169.254\n64:ff9b::a00:1")
+    put("address", "odd", b"host\n0177.0.0.1\nfe80::1%eth0\n2002:7f00:1::")
+    put("hook_answer", "yes", b'{"allow": true, "limits": {"max_bitrate_kbps": 6000}}')
+    put("hook_answer", "no", b'{"allow": false, "reason": "Not before eight."}')
+    put("hook_answer", "odd", b'{"allow": "yes"}')
+
+
 def main() -> int:
     rtmp()
     codecs()
     enhanced()
     rest()
+    outside()
     return 0
 
 

@@ -14,8 +14,6 @@ from tests.fuzz.mutate import mutations
 
 pytestmark = pytest.mark.unit
 
-MUTATIONS = 400
-
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_committed_inputs_keep_every_promise(name: str) -> None:
@@ -37,7 +35,7 @@ def test_mutated_inputs_keep_every_promise(name: str) -> None:
     each = TARGETS[name]
     inputs = [path.read_bytes() for path in each.inputs()]
     chance = random.Random(name)
-    for data in islice(mutations(inputs, chance, each.max_bytes), MUTATIONS):
+    for data in islice(mutations(inputs, chance, each.max_bytes), each.mutations):
         try:
             execute(each, data, slack=4)
         except Exception as error:

@@ -21,7 +21,7 @@ ADDRESS_SPACE = 2 * 2**30
 SLACK = 8.0
 """Coverage counting costs time, and so do neighbours."""
 MEASURE_EVERY = 199
-PACKAGES = ("config", "delivery", "ingest", "media", "overlay")
+PACKAGES = ("config", "delivery", "ingest", "media", "overlay", "restream", "vitrina")
 """Whose coverage guides the mutations."""
 HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 
