@@ -67,11 +67,12 @@ class Publisher:
         seconds: float | None = None,
         realtime: bool = True,
         extra: Sequence[str] = (),
+        look: str = "",
     ) -> None:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "warning"]
         pace = ["-re"] if realtime else []
         if video:
-            command += [*pace, "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}"]
+            command += [*pace, "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}{look}"]
         if audio:
             command += [*pace, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
         if video:

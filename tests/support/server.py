@@ -20,6 +20,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "test-admin-token-0123456789"
 KEY = "test-stream-key-0123456789"
+BACKUP_SUFFIX = "-backup"
+"""Of the key of a stream's second encoder."""
 STREAM = "show"
 
 
@@ -99,6 +101,7 @@ class Server:
         ]
         for name, key in self.streams:
             lines += ["[[streams.list]]", f'name = "{name}"', f'key = "{key}"']
+            lines += [f'backup_key = "{key}{BACKUP_SUFFIX}"']
         config.write_text("\n".join(lines))
         overrides = [a for k, v in self.settings.items() for a in ("--set", f"{k}={v}")]
         with (self.directory / "server.log").open("ab") as log:
