@@ -1,33 +1,42 @@
-"""Packets of an encoder that stands by: from its newest key frame on, within bounds."""
+"""Packets of an encoder that stands by: what a decoder needs to go on from any recent moment."""
 
 from __future__ import annotations
+
+from collections import deque
 
 from media.model import Kind, Packet
 
 MAX_BYTES = 24 * 2**20
-"""Ten seconds at 19 Mb/s."""
+"""Five seconds at 38 Mb/s."""
 MAX_NS = 10_000_000_000
 """A key frame that lies further back is not worth starting from."""
-SOUND_NS = 1_000_000_000
+MAX_AGE_NS = 4_000_000_000
+"""What lies between an older key frame and the present is too much to decode at once."""
+LATE_NS = 1_500_000_000
+"""A failure may be known this late; the show goes on from the moment of the failure."""
+SOUND_NS = LATE_NS
 """Kept of an encoder without pictures."""
 
 
 class KeyHold:
-    """Keeps what a decoder needs to go on from the newest key frame.
+    """Keeps groups of packets, each from a key frame to the next.
 
-    When a bound is reached all of it goes, and the next key frame starts anew: a part of a group
-    of pictures is of no use. `dropped` counts the packets given up so.
+    A group goes when the next one began `LATE_NS` ago. When a bound is reached the oldest group
+    goes at once, the last one too: the next key frame starts anew, for a part of a group is of no
+    use. `dropped` counts the packets given up for a bound.
     """
 
     def __init__(self) -> None:
-        self._packets: list[Packet] = []
+        self._groups: deque[list[Packet]] = deque()
         self._bytes = 0
         self.dropped = 0
+        self.picture_ns = 0
+        """When the newest picture held arrived."""
 
     @property
     def since_ns(self) -> int | None:
         """When the first packet held arrived, None where nothing is held."""
-        return self._packets[0].arrived_ns if self._packets else None
+        return self._groups[0][0].arrived_ns if self._groups else None
 
     @property
     def size(self) -> int:
@@ -36,37 +45,55 @@ class KeyHold:
 
     def add(self, packet: Packet, *, pictures: bool) -> None:
         """Keep a packet; `pictures`: the encoder sends them, so one of theirs comes first."""
-        if pictures and packet.kind is Kind.VIDEO and packet.key:
-            self.clear()
-        elif pictures and not self._packets:
+        starts = packet.kind is Kind.VIDEO and packet.key if pictures else not self._groups
+        if starts:
+            self._groups.append([])
+        elif not self._groups:
             return
-        self._packets.append(packet)
+        self._groups[-1].append(packet)
+        if packet.kind is Kind.VIDEO:
+            self.picture_ns = packet.arrived_ns
         self._bytes += len(packet.payload)
         if not pictures:
             self._forget_before(packet.arrived_ns - SOUND_NS)
-        if self._bytes > MAX_BYTES or packet.arrived_ns - self._packets[0].arrived_ns > MAX_NS:
-            self.dropped += len(self._packets)
-            self.clear()
+        while len(self._groups) > 1 and self._groups[1][0].arrived_ns < packet.arrived_ns - LATE_NS:
+            self._forget_group()
+        while self._groups and (
+            self._bytes > MAX_BYTES or packet.arrived_ns - self._groups[0][0].arrived_ns > MAX_NS
+        ):
+            self.dropped += self._forget_group()
+
+    def _forget_group(self) -> int:
+        group = self._groups.popleft()
+        self._bytes -= sum(len(packet.payload) for packet in group)
+        return len(group)
 
     def _forget_before(self, moment_ns: int) -> None:
+        group = self._groups[0]
         first = 0
-        while self._packets[first].arrived_ns < moment_ns:
-            self._bytes -= len(self._packets[first].payload)
+        while group[first].arrived_ns < moment_ns:
+            self._bytes -= len(group[first].payload)
             first += 1
-        del self._packets[:first]
+        del group[:first]
 
     def clear(self) -> None:
         """Forget everything: the format changed, or the packets are on air."""
-        self._packets = []
+        self._groups.clear()
         self._bytes = 0
 
     def release(self, after_ns: int, *, pictures: bool) -> list[Packet]:
-        """Hand over what can be shown after a moment, and keep nothing.
+        """Hand over what is needed to go on at a moment, and keep nothing.
 
-        With pictures all that is held, or nothing where its key frame is older.
+        With pictures from the newest key frame on that came before, or from the first one after
+        it; nothing where all came more than `MAX_AGE_NS` before.
         """
-        packets = self._packets
+        groups = list(self._groups)
         self.clear()
+        while len(groups) > 1 and groups[1][0].arrived_ns <= after_ns:
+            del groups[0]
+        if pictures and groups and groups[0][0].arrived_ns < after_ns - MAX_AGE_NS:
+            del groups[0]
+        packets = [packet for group in groups for packet in group]
         if pictures:
-            return packets if packets and packets[0].arrived_ns >= after_ns else []
+            return packets
         return [packet for packet in packets if packet.arrived_ns >= after_ns]

@@ -102,16 +102,18 @@ class StandbyRule:
             return None
         if ours is None:
             return Move(role=target, reason=Reason.CLOSED)
-        if theirs.silent or not theirs.ready:
+        if theirs.silent:
             return None
         reason = self._reason(target, ours, theirs)
         return Move(role=target, reason=reason) if reason is not None else None
 
     def _reason(self, target: Role, ours: Condition, theirs: Condition) -> Reason | None:
+        if self._asked and not ours.silent:
+            return Reason.REQUESTED
+        if not theirs.ready:
+            return None
         if ours.silent:
             return Reason.SILENT
-        if self._asked:
-            return Reason.REQUESTED
         if ours.ill_s >= ILL_S and theirs.score >= ours.score + MARGIN:
             return Reason.UNHEALTHY
         due = self._return_s is not None and theirs.well_s >= self._return_s

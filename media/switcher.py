@@ -1,8 +1,9 @@
 """The encoders of a stream, at most one in each role, and which of them feeds the show.
 
 The one on air goes straight into the show; the other is measured and its packets since its newest
-key frame are held, so that it can go on from there when the first one fails. A move that nothing
-forces waits for the target's next key frame while the old encoder still feeds the show.
+key frame are held, so that it can go on from there when the first one fails (`media.catchup`). A
+move that nothing forces waits for the target's next key frame while the old encoder still feeds
+the show.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from media import sentences
-from media.clock import TICKS_PER_MS
+from media.catchup import catch_up
 from media.findings import Code, Severity
 from media.model import TICKS_PER_SECOND, Kind, Packet, Role, TrackFormat
 from media.source import Source, SourceRefused, SourceState, SourceView
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-REPEAT_MS = 300
-"""Pictures older than what was shown by up to this are shown again rather than waited for."""
 NOTE_NS = 60 * SECOND_NS
 """A switch that needs nobody's attention stays a finding for this long."""
 
@@ -97,12 +96,10 @@ class Switcher:
         del self._sources[source.role]
         self._rule.gone(source.role)
         self._meter.source(self._stream, source.role.value, health=0.0, on_air=False)
-        if source is not self._on_air:
-            self._look()
-            return
-        source.assessment = Assessment(score=0.0, complaint="closed its connection")
+        if source is self._on_air:
+            source.assessment = Assessment(score=0.0, complaint="closed its connection")
         if not self._sources:
-            self._on_air = None
+            self._on_air = self._pending = None
             self._show().findings.clear(Code.STANDBY)
             self._show().end_run()
         self.tick()
@@ -146,7 +143,11 @@ class Switcher:
         if self._on_air is not None and self._on_air.vitals.silent(packet.arrived_ns):
             self.tick()
         pending = self._pending
-        if pending is not None and pending.role is source.role and _starts(source, packet):
+        if pending is None or pending.role is not source.role:
+            return
+        if pending.at_once:
+            self._go(pending)
+        elif _starts(source, packet):
             self._switch(pending)
 
     def lead_s(self, source: Source) -> float:
@@ -189,20 +190,34 @@ class Switcher:
             move = self._rule.decide(self._on_air.role, conditions)
             self._pending = move
             if move is not None and (move.at_once or not self._sources[move.role].pictures):
-                self._switch(move)
+                self._go(move)
         self._look()
         self._measure(now_ns)
         if self._note_until_ns is not None and now_ns >= self._note_until_ns:
             self._note_until_ns = None
             self._show().findings.clear(Code.STANDBY)
 
+    def _go(self, move: Move) -> None:
+        """Switch at once; where a key frame is held, with the first picture not shown before.
+
+        Were it with an earlier one, each switch would add some delay.
+        """
+        new = self._sources[move.role]
+        shown_ns = self._show().clock.monotonic_ns(self._show().newest)
+        held = new.pictures and new.hold.since_ns is not None
+        if held and new.hold.picture_ns < shown_ns and not new.vitals.silent(self._now_ns()):
+            self._pending = move
+        else:
+            self._switch(move)
+
     def _switch(self, move: Move) -> None:
-        """Put the other encoder on air: from its held key frame, else from its next one."""
+        """Put the other encoder on air: by its held key frame, else from its next one."""
         old, new = self._on_air, self._sources[move.role]
         show = self._show()
-        repeat = REPEAT_MS * TICKS_PER_MS
-        after_ns = show.clock.monotonic_ns(show.newest - repeat)
+        after_ns = show.clock.monotonic_ns(show.newest)
         held = new.hold.release(after_ns, pictures=new.pictures)
+        if new.pictures:
+            held = catch_up(held, after_ns, wrap_ticks=new.wrap_ticks)
         self._pending = None
         self._on_air = new
         show.begin_run(protocol=new.protocol, wrap_ticks=new.wrap_ticks, switched=True)
@@ -213,6 +228,8 @@ class Switcher:
         self._meter.switched(self._stream, move.reason.value)
         self._note(move, old)
         self._look()
+        self._measured_ns = 0
+        self._measure(self._now_ns())
 
     def _note(self, move: Move, old: Source | None) -> None:
         """Tell the producer which encoder is on air, and why."""

@@ -144,7 +144,8 @@ class Vitals:
 
     def silent(self, now_ns: int) -> bool:
         """Whether pictures (or sound, where there are none) stopped coming."""
-        return self.silence_ns(now_ns) > self._patience_ns()
+        silence_ns = self.silence_ns(now_ns)
+        return silence_ns > SILENCE_NS and silence_ns > self._patience_ns()
 
     def silence_ns(self, now_ns: int) -> int:
         """Time since the newest picture, or since the newest sound where there are none."""

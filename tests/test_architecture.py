@@ -31,6 +31,7 @@ SANS_IO = [
     "ingest/rtmp/*.py",
     "media/bitstream/*.py",
     "media/blockcode.py",
+    "media/catchup.py",
     "media/clock.py",
     "media/diagnosis.py",
     "media/drift.py",

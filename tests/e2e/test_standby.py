@@ -31,9 +31,9 @@ pytestmark = [
 
 RETURN_S = 3.0
 SWITCH_S = 2.0
-"""From the failure to the other encoder's picture."""
-PUBLISH_S = 0.6
-"""A part has to be full, and a poll has to come, before a viewer has the picture."""
+"""From the failure to the other encoder's picture, published and fetched."""
+FRAMES_S = 0.12
+"""Between the two encoders' pictures no more than a few frames may be missing."""
 
 # The colour of every picture that Chromium presents, beside what `tests.support.browser` measures.
 COLOURS = """
@@ -153,8 +153,8 @@ def check(stage: Stage, since_s: float, picture: Seen, what: str) -> None:
     """Assert that the other encoder was seen in time; say how soon."""
     took, hole = picture.at_s - since_s, stage.viewer.hole_before(picture)
     print(f"{what}: seen after {took:.2f} s, {hole:.2f} s of the show without pictures")
-    assert took <= SWITCH_S + PUBLISH_S
-    assert hole <= SWITCH_S + 0.1
+    assert took <= SWITCH_S
+    assert hole <= FRAMES_S
 
 
 def test_the_second_encoder_stands_by(stage: Stage) -> None:
@@ -179,7 +179,7 @@ def test_a_killed_encoder_is_made_good(stage: Stage) -> None:
     assert stage.server.metric("vitrina_ingest_active", role="backup") == 1
     stage.wait_shown("backup")
     print(f"longest freeze in Chromium: {stage.freeze_ms():.0f} ms")
-    assert stage.freeze_ms() <= 2000
+    assert stage.freeze_ms() <= 500
 
 
 def test_the_show_returns_to_the_primary_without_a_hole(stage: Stage) -> None:
@@ -188,13 +188,13 @@ def test_the_show_returns_to_the_primary_without_a_hole(stage: Stage) -> None:
     stage.push("primary")
     picture = stage.viewer.first("primary", since_s)
     assert picture.at_s - since_s >= RETURN_S
-    assert stage.viewer.hole_before(picture) <= 0.12
+    assert stage.viewer.hole_before(picture) <= FRAMES_S
     stage.wait_shown("primary")
     assert stage.switches("returned") == 1
     assert stage.finding() == "The primary encoder is on air again: it has been healthy."
     print(f"longest freeze in Chromium: {stage.freeze_ms():.0f} ms")
     assert stage.freeze_ms() <= 500
-    assert stage.viewer.longest_hole(since_s) <= 0.12
+    assert stage.viewer.longest_hole(since_s) <= FRAMES_S
 
 
 def test_a_hung_encoder_is_made_good(stage: Stage) -> None:
@@ -208,7 +208,7 @@ def test_a_hung_encoder_is_made_good(stage: Stage) -> None:
     assert "the primary encoder sent no picture for" in stage.finding()
     stage.wait_shown("backup")
     print(f"longest freeze in Chromium: {stage.freeze_ms():.0f} ms")
-    assert stage.freeze_ms() <= 2000
+    assert stage.freeze_ms() <= 1500
     os.kill(stage.encoders["primary"].process.pid, signal.SIGCONT)
 
 
@@ -219,8 +219,9 @@ def test_an_encoder_may_be_asked_for(stage: Stage) -> None:
     assert reply.status == 200, reply.text
     assert reply.json()["source"] == "backup"
     picture = stage.viewer.first("backup", since_s)
-    assert stage.viewer.hole_before(picture) <= 0.12
-    check(stage, since_s, picture, "asked for")
+    # A GOP until the next key frame, and what a busy machine adds.
+    assert picture.at_s - since_s <= 2 + SWITCH_S
+    assert stage.viewer.hole_before(picture) <= FRAMES_S
     time_kept_s = picture.at_s + RETURN_S + 2
     wait_for(lambda: stage.viewer.seen[-1].at_s > time_kept_s, 20, "some more pictures")
     assert stage.viewer.seen[-1].role == "backup"

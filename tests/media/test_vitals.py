@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.hold import MAX_BYTES, MAX_NS, KeyHold
+from media.hold import MAX_AGE_NS, MAX_BYTES, MAX_NS, SOUND_NS, KeyHold
 from media.model import Codec, Kind, Packet
 from media.vitals import HISTORY, MAX_SILENCE_NS, RECENT, SECOND_NS, Vitals
 
@@ -189,31 +189,44 @@ def test_whatever_comes_the_score_is_a_share_and_memory_is_bounded(entries):
 
 
 class TestHold:
-    def test_it_starts_with_the_newest_key_frame(self):
+    def test_it_starts_with_a_key_frame(self):
         hold = KeyHold()
         hold.add(packet(0, 0), pictures=True)
         assert hold.since_ns is None
+
+    @pytest.mark.parametrize(("after", "first"), [(10, 6), (6, 6), (5, 2), (1, 2)])
+    def test_the_newest_key_frame_before_the_moment_is_taken(self, after, first):
+        hold = KeyHold()
         for number in range(10):
             key = number in (2, 6)
             hold.add(packet(number, number, key=key), pictures=True)
             hold.add(packet(number, number, audio=True), pictures=True)
-        assert hold.since_ns == 6
-        held = hold.release(6, pictures=True)
-        assert [p.dts for p in held if p.kind is Kind.VIDEO] == [6, 7, 8, 9]
-        assert len(held) == 8
+        held = hold.release(after, pictures=True)
+        assert [p.dts for p in held if p.kind is Kind.VIDEO] == list(range(first, 10))
+        assert len(held) == 2 * (10 - first)
         assert hold.since_ns is None
 
-    def test_an_older_key_frame_is_not_shown(self):
+    def test_a_group_goes_when_no_failure_can_lie_in_it_any_more(self):
+        hold = KeyHold()
+        for number in range(4):
+            hold.add(packet(number, number * SECOND_NS, key=True), pictures=True)
+        hold.add(packet(4, 3 * SECOND_NS + 1), pictures=True)
+        assert hold.since_ns == SECOND_NS
+        assert hold.dropped == 0
+
+    def test_a_much_older_key_frame_is_not_shown(self):
         hold = KeyHold()
         hold.add(packet(0, 5, key=True), pictures=True)
-        assert hold.release(6, pictures=True) == []
+        assert len(hold.release(5 + MAX_AGE_NS, pictures=True)) == 1
+        hold.add(packet(0, 5, key=True), pictures=True)
+        assert hold.release(6 + MAX_AGE_NS, pictures=True) == []
         assert hold.since_ns is None
 
     def test_of_sound_alone_the_last_second_is_kept(self):
         hold = KeyHold()
         for number in range(500):
             hold.add(packet(number, number * 20_000_000, audio=True), pictures=False)
-        assert hold.since_ns == 499 * 20_000_000 - SECOND_NS
+        assert hold.since_ns == 499 * 20_000_000 - SOUND_NS
         held = hold.release(499 * 20_000_000 - SECOND_NS // 2, pictures=False)
         assert len(held) == 26
 

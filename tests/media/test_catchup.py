@@ -1,0 +1,100 @@
+"""Pictures since an older key frame, squeezed so that the present one is next."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.catchup import STEP, catch_up
+from media.model import Codec, Kind, Packet
+
+pytestmark = pytest.mark.unit
+
+WRAP = 2**32 * 90
+FRAME = 3000
+FRAME_NS = 33_333_333
+
+
+def unwrapped(packet: Packet, near: int) -> tuple[int, int]:
+    half = WRAP // 2
+    dts = (packet.dts - near + half) % WRAP - half
+    return dts, dts + (packet.pts - packet.dts + half) % WRAP - half
+
+
+def group(order: list[int], start: int = 0) -> list[Packet]:
+    """Pictures in decoding order, `order` says when each is presented; sound between them."""
+    depth = max((number - at for number, at in enumerate(order)), default=0)
+    packets = []
+    for number, at in enumerate(order):
+        for codec in (Codec.H264, Codec.AAC):
+            dts = start + number * FRAME
+            pts = start + (at + depth) * FRAME if codec is Codec.H264 else dts
+            packets.append(
+                Packet(
+                    track=0,
+                    codec=codec,
+                    dts=dts % WRAP,
+                    pts=pts % WRAP,
+                    key=number == 0 or codec is Codec.AAC,
+                    payload=b"%d" % number,
+                    arrived_ns=number * FRAME_NS,
+                )
+            )
+    return packets
+
+
+def pictures(packets: list[Packet]) -> list[Packet]:
+    return [packet for packet in packets if packet.kind is Kind.VIDEO]
+
+
+def test_past_pictures_take_no_time_and_past_sound_is_left_out():
+    packets = group(list(range(60)))
+    result = catch_up(packets, 40 * FRAME_NS, wrap_ticks=WRAP)
+    shown = pictures(result)
+    assert [p.payload for p in shown] == [p.payload for p in pictures(packets)]
+    assert shown[40:] == pictures(packets)[40:]
+    assert shown[0].key
+    assert [b.dts - a.dts for a, b in pairwise(shown[:41])] == [STEP] * 40
+    assert all(p.arrived_ns == 40 * FRAME_NS for p in shown[:41])
+    assert [p.payload for p in result if p.kind is Kind.AUDIO] == [b"%d" % n for n in range(40, 60)]
+
+
+def test_the_newest_picture_keeps_its_time():
+    packets = group(list(range(60)))
+    result = pictures(catch_up(packets, 1000 * FRAME_NS, wrap_ticks=WRAP))
+    assert result[-1] == pictures(packets)[-1]
+    assert (result[-1].dts - result[0].dts) == 59 * STEP
+
+
+def test_a_key_frame_that_is_not_past_starts_as_it_is():
+    packets = group(list(range(10)))
+    assert catch_up(packets, 0, wrap_ticks=WRAP) == packets
+    assert catch_up([], 0, wrap_ticks=WRAP) == []
+
+
+@given(
+    blocks=st.lists(st.integers(0, 3), min_size=1, max_size=20),
+    past=st.integers(0, 90),
+    start=st.sampled_from([0, WRAP - 20 * FRAME]),
+)
+def test_with_reordered_pictures_times_stay_in_order(blocks, past, start):
+    order, at = [0], 1
+    for between in blocks:  # a reference picture, and before it in presentation some B-frames
+        order += [at + between, *range(at, at + between)]
+        at += between + 1
+    packets = group(order, start)
+    result = pictures(catch_up(packets, past * FRAME_NS, wrap_ticks=WRAP))
+    before = pictures(packets)
+    times = [unwrapped(packet, start) for packet in result]
+    assert all(b[0] > a[0] for a, b in pairwise(times))
+    assert all(pts >= dts for dts, pts in times)
+    assert [p.payload for p in result] == [p.payload for p in before]
+    original = [unwrapped(packet, start) for packet in before]
+    present = min(past, len(before) - 1)
+    assert times[present:] == original[present:]
+    # What is presented in which order does not change.
+    ranks = sorted(range(len(times)), key=lambda n: (times[n][1], original[n][1]))
+    assert ranks == sorted(range(len(times)), key=lambda n: original[n][1])
