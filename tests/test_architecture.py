@@ -57,6 +57,7 @@ SANS_IO = [
     "media/hls/window.py",
     "media/transcode/plan.py",
     "media/transcode/pressure.py",
+    "media/transcode/returns.py",
     "media/transcode/wire.py",
     "media/transcode/wire_slate.py",
     "overlay/carriers/*.py",

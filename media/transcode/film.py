@@ -13,6 +13,7 @@ from av.audio.resampler import AudioResampler
 
 from media.model import TICKS_PER_SECOND
 from media.slate import MAX_LOOP_BYTES, MAX_LOOP_SECONDS
+from media.transcode.libav import PIXEL_FORMAT
 from media.transcode.looping import (
     STILL_SECONDS,
     PictureEncoder,
@@ -28,7 +29,7 @@ from media.transcode.looping import (
 )
 from media.transcode.messages import SlateMade
 from media.transcode.sound import FRAME_SAMPLES
-from media.transcode.still import Placer, as_frame
+from media.transcode.still import Placer, as_frame, planes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,8 @@ def _pictures(container: InputContainer, order: SlateOrder, max_pixels: int) -> 
     if first is None:
         raise FilmRefused("it holds no picture that can be decoded")
     second = next(frames, None)
-    placer = Placer(order, sar=shape)
+    turned = (first[1].width >= first[1].height) != (context.width >= context.height)
+    placer = Placer(order, sar=shape[::-1] if turned else shape)
     picture, colour = placer.place(first[1])
     if second is None:
         return still_pictures(as_frame(picture), order, colour=colour)
@@ -140,7 +142,26 @@ def _timed(frames: Iterator[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
             return
         if now - start > newest:
             newest = now - start
-            yield newest, frame
+            yield newest, upright(frame)
+
+
+def upright(frame: VideoFrame) -> VideoFrame:
+    """Turn a picture as its display matrix says: telephones film lying down."""
+    turns = round(frame.rotation / 90) % 4
+    if not turns:
+        return frame
+    even = frame.reformat(
+        width=frame.width // 2 * 2, height=frame.height // 2 * 2, format=PIXEL_FORMAT, threads=1
+    )
+    size = (even.width, even.height)
+    array = cast("npt.NDArray[np.uint8]", even.to_ndarray(format=PIXEL_FORMAT))
+    flat = [np.rot90(plane, turns).reshape(-1) for plane in planes(array, *size)]
+    width = size[1] if turns % 2 else size[0]
+    turned = as_frame(np.concatenate(flat).reshape(-1, width))
+    turned.pts, turned.time_base = frame.pts, frame.time_base
+    turned.color_primaries, turned.color_trc = frame.color_primaries, frame.color_trc
+    turned.colorspace, turned.color_range = frame.colorspace, even.color_range
+    return turned
 
 
 def _on_grid(

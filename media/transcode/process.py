@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from media.bitstream import BitstreamError, describe
-from media.bitstream.h264 import annexb_to_avcc
-from media.model import Codec, Kind, Packet
+from media.bitstream import BitstreamError
+from media.model import Kind, Packet
 from media.transcode.link import WorkerLink
 from media.transcode.messages import (
     Boundary,
@@ -27,9 +25,10 @@ from media.transcode.messages import (
     Source,
     SourceTrack,
 )
-from media.transcode.plan import AUDIO, Plan
+from media.transcode.plan import Plan
 from media.transcode.pressure import PressureRule, Strain, load_of, reliefs
-from media.transcode.replay import Arrivals, Replay
+from media.transcode.replay import Replay
+from media.transcode.returns import Returns
 from media.transcode.slate_orders import SlateOrders
 from media.transcode.slates import FilmCache
 from media.transcode.watch import Backoff, HangRule
@@ -104,7 +103,7 @@ class Transcoder:
         self._link: WorkerLink | None = None
         self._hang = HangRule(0.0)
         self._replay = Replay()
-        self._arrivals = {Kind.VIDEO: Arrivals(), Kind.AUDIO: Arrivals()}
+        self._returns = Returns()
         self._memory_bytes = limits.worker_memory_mb * 2**20
         self.films = films if films is not None else FilmCache()
         """Slates of files that are at hand."""
@@ -117,9 +116,6 @@ class Transcoder:
             films=self.films,
             sink=sink,
         )
-        self._known = {AUDIO}
-        self._last_dts: dict[str, int] = {}
-        self._audio_end: int | None = None
         self._steps: tuple[Relief, ...] = (Relief(),)
         self._pressure = PressureRule(0)
         self._fault = ""
@@ -173,7 +169,7 @@ class Transcoder:
             self._slates.prepare(video, audio, plan.audio)
             if before is not None:
                 self._replay.clear()
-        self._known |= {rung.name for rung in plan.rungs}
+        self._returns.plan(plan)
         self._steps = reliefs(plan)
         self._limit_pressure(len(self._steps) - 1)
         if self._link is not None and not self._link.finishing:
@@ -195,7 +191,7 @@ class Transcoder:
             self._slates.pushed(packet, self._configured.video)
         if not self._wants(packet.kind):
             return
-        self._arrivals[packet.kind].note(packet.pts, packet.arrived_ns)
+        self._returns.sent(packet)
         self._replay.push(packet)
         if self._link is not None:
             self._hang.pushed(self._now_s())
@@ -344,7 +340,8 @@ class Transcoder:
         for item in self._replay.video():
             message = item if isinstance(item, Boundary) else self._source(item, replay=True)
             link.send(message)
-        after = 0 if self._audio_end is None else self._audio_end - AUDIO_OVERLAP
+        end = self._returns.audio_end
+        after = 0 if end is None else end - AUDIO_OVERLAP
         self._replay.holding = False
         for packet in self._replay.audio(after):
             link.send(self._source(packet, replay=True))
@@ -366,12 +363,12 @@ class Transcoder:
 
     def _take(self, message: object) -> None:
         match message:
-            case Coded() | Opened() if message.rung not in self._known:
-                raise WireError(f"nothing named {message.rung[:20]!r} was planned")
             case Coded():
-                self._coded(message)
+                packet = self._returns.coded(message, self._now_ns())
+                if packet is not None:
+                    self._sink.rung_packet(message.rung, packet)
             case Opened():
-                self._sink.rung_format(message.rung, _opened_format(message))
+                self._sink.rung_format(message.rung, self._returns.opened(message))
             case Report():
                 self._reported(message)
             case SlateMade() | SlateFailed():
@@ -380,30 +377,6 @@ class Transcoder:
                 self._fault = message.text
             case _:
                 raise WireError(f"a worker does not send {type(message).__name__}")
-
-    def _coded(self, coded: Coded) -> None:
-        audio = coded.rung == AUDIO
-        last = self._last_dts.get(coded.rung)
-        if last is not None and coded.dts <= last:
-            return
-        self._last_dts[coded.rung] = coded.dts
-        kind = Kind.AUDIO if audio else Kind.VIDEO
-        if audio:
-            if self._audio_end is not None and coded.dts < self._audio_end:
-                return
-            self._audio_end = coded.dts + coded.duration
-        arrived = self._arrivals[kind].at(coded.pts)
-        packet = Packet(
-            track=0,
-            codec=Codec.AAC if audio else Codec.H264,
-            dts=coded.dts,
-            pts=coded.pts,
-            key=coded.key,
-            payload=coded.payload,
-            arrived_ns=self._now_ns() if arrived is None else arrived,
-            duration=coded.duration,
-        )
-        self._sink.rung_packet(coded.rung, packet)
 
     def _reported(self, report: Report) -> None:
         now = self._now_s()
@@ -484,11 +457,3 @@ def _track(fmt: TrackFormat | None) -> SourceTrack | None:
         pixels=fmt.width * fmt.height,
         colour=None if colour is None else (colour.primaries, colour.transfer, colour.matrix),
     )
-
-
-def _opened_format(opened: Opened) -> TrackFormat:
-    if opened.rung == AUDIO:
-        return describe(Codec.AAC, opened.extradata)
-    fmt = describe(Codec.H264, annexb_to_avcc(opened.extradata))
-    # x264 writes the pixel shape only where it is not square.
-    return replace(fmt, sar=(1, 1))

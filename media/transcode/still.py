@@ -66,7 +66,7 @@ class Placer:
             return inner, colour
         canvas = blank(self._order, colour, level=0.0)
         for outer, part in zip(
-            _planes(canvas, width, height), _planes(inner, *self._inner), strict=True
+            planes(canvas, width, height), planes(inner, *self._inner), strict=True
         ):
             top = (outer.shape[0] - part.shape[0]) // 2
             left = (outer.shape[1] - part.shape[1]) // 2
@@ -125,7 +125,7 @@ def draw(
         return
     top, end = int(rows[0]) // 2 * 2, -(-(int(rows[-1]) + 1) // 2) * 2
     part = mask[top:end].astype(np.int32)
-    luma, blue, red = _planes(picture, width, height)
+    luma, blue, red = planes(picture, width, height)
     _, ink = _levels(colour)
     luma[top:end] += ((ink - luma[top:end].astype(np.int32)) * part // 255).astype(np.uint8)
     coarse = part.reshape(part.shape[0] // 2, 2, width // 2, 2).mean(axis=(1, 3)).astype(np.int32)
@@ -158,7 +158,7 @@ def _levels(colour: Colour) -> tuple[int, int]:
     return (0, 255) if colour[3] == FULL_RANGE else (16, 235)
 
 
-def _planes(
+def planes(
     picture: npt.NDArray[np.uint8], width: int, height: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Views of Y, U and V in what `to_ndarray` makes of yuv420p."""

@@ -101,6 +101,30 @@ def test_a_video_without_sound_is_silent_and_keeps_its_rate(tmp_path: Path) -> N
     assert made.sounds
 
 
+@pytest.mark.parametrize(("angle", "bright"), [(90, "left"), (-90, "right"), (180, "bottom")])
+def test_a_video_that_was_filmed_lying_down_stands_up(
+    tmp_path: Path, angle: int, bright: str
+) -> None:
+    """The upper half is white; FFmpeg's angles are counterclockwise."""
+    source = "color=black:s=320x180:r=10,drawbox=0:0:320:90:white:fill"
+    flat = ffmpeg(
+        tmp_path,
+        "flat.mp4",
+        *("-f", "lavfi", "-i", source, "-t", "1", "-c:v", "libx264", "-pix_fmt", "yuv420p"),
+    )
+    file = ffmpeg(tmp_path, "a.mp4", "-display_rotation", str(angle), "-i", str(flat), "-c", "copy")
+    size = (180, 320) if angle % 180 else (320, 180)
+    array = luma(check(*loop(file, width=size[0], height=size[1]))[0])
+    half = size[0] // 2, size[1] // 2
+    halves = {
+        "left": array[:, : half[0] - 8],
+        "right": array[:, half[0] + 8 :],
+        "top": array[: half[1] - 8],
+        "bottom": array[half[1] + 8 :],
+    }
+    assert {name for name, part in halves.items() if part.min() > 200} == {bright}
+
+
 def test_a_long_video_is_cut_at_a_minute_and_within_its_bytes(tmp_path: Path) -> None:
     file = ffmpeg(
         tmp_path,
