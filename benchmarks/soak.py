@@ -5,8 +5,8 @@
 A real server with the default ladder takes a 720p30 push whose encoder is killed and started
 again every few minutes; two low-latency viewers follow the source and the lowest rung, a producer
 fires a cue every ten seconds. Every ten seconds /metrics is scraped as Prometheus does, and memory,
-threads and descriptors of the server and its worker are read. The first sixth (at most ten
-minutes) warms up: windows fill, pools grow to their size.
+threads and descriptors of the server and its worker are read. The first sixth (90 s to
+ten minutes) warms up: windows fill, pools grow to their size.
 
 Growth is the slope of a line through the medians of each minute, over the whole of what was
 measured; the latency is push to part published, as the median of each scrape's own interval.
@@ -248,7 +248,7 @@ def main() -> int:
             result = run(server, clip, arguments)
             faults = server.log.count("Traceback")
     points: list[Point] = result.pop("points")  # type: ignore[assignment]
-    warm_up_s = min(600.0, arguments.minutes * 10)
+    warm_up_s = min(600.0, max(90.0, arguments.minutes * 10))
     measured = [point for point in points if point.at_s > warm_up_s]
     rows, met = judge(measured)
     table(["figure", "first third", "last third", "growth", "budget"], rows)

@@ -104,6 +104,8 @@ def _pictures(container: InputContainer, order: SlateOrder, max_pixels: int) -> 
         raise FilmRefused("it holds no picture")
     stream = container.streams.video[0]
     context = stream.codec_context
+    if context is None:  # of a codec that FFmpeg does not know
+        raise FilmRefused("it holds no picture that can be decoded")
     if context.width * context.height > max_pixels:
         raise FilmRefused(f"its pictures have more than {max_pixels} pixels (limits.max_pixels)")
     context.options = {"max_pixels": str(max_pixels)}  # also in the middle of a file

@@ -280,6 +280,14 @@ def outside() -> None:
         )
         assert len(done.stdout) <= TARGETS["slate_file"].max_bytes
         put("slate_file", label, done.stdout)
+    sound = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+    sound += ["-f", "lavfi", "-i", "testsrc2=size=48x32:rate=5"]
+    sound += ["-f", "lavfi", "-i", "sine=frequency=440", "-t", "0.6", "-c:v", "libx264"]
+    sound += ["-c:a", "aac", "-b:a", "32k", "-f", "mp4", "-movflags", "frag_keyframe", "pipe:1"]
+    film = subprocess.run(sound, check=True, capture_output=True, timeout=60).stdout
+    put("slate_file", "mp4-sound", film)
+    unknown = film.replace(b"mp4a", b"zzzz").replace(b"\x40\x15", b"\xee\x15")
+    put("slate_file", "sound-of-an-unknown-codec", unknown)
     put("restream_target", "key-apart", b"rtmps://live.example.com/app/sub\nkey?name=a")
     put("restream_target", "key-within", b"rtmp://[2001:4860::8888]:1936/app/key")
     put("restream_target", "user", b"rtmp://user:word@host/app/key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from ingest.addresses import AddressRule, plain_address
@@ -68,8 +69,12 @@ def address(data: bytes) -> None:
         pass
     else:
         assert answers
-        for each in answers:
-            assert not each.startswith(("127.", "10.", "192.168.", "169.254.", "::", "fe80", "fd"))
+        for each in map(ip_address, answers):
+            if isinstance(each, IPv6Address) and each.sixtofour is None:
+                each = each.ipv4_mapped or each
+            inside = each.is_loopback or each.is_link_local or each.is_multicast
+            assert not inside
+            assert not each.is_private or (isinstance(each, IPv6Address) and each.sixtofour)
     rule = AddressRule(("10.0.0.0/8", "2001:db8::/32"))
     for each in answers:
         assert not rule.allows(plain_address(each)) or "10." in each or ":" in each
