@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from tests.support.boxes import find
 from tests.support.hls import Reader
 from tests.support.push import Publisher
-from tests.support.server import Server, wait_for
+from tests.support.rtmp import Pusher, make_clip
+from tests.support.server import KEY, Server, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -78,6 +80,23 @@ def test_hdr_is_signalled_and_its_rungs_are_sdr(
         p.uri.split("/")[0]: p.stream_info.video_range for p in reader.multivariant().playlists
     }
     assert ranges == {"source": "PQ", "360p": "SDR"}
+
+
+def test_a_stop_lets_an_encoder_leave_at_its_key_frame(server: Server, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path, seconds=20)
+    pusher = Pusher(server, KEY, clip, reconnects=True)
+    server.wait_live()
+    reader = Reader(server)
+    media(reader, "source")
+    assert server.stop() == 0
+    pusher.join(5)
+    assert pusher.asked
+    assert pusher.refused is None
+    assert pusher.error is None
+    (left,) = [line for line in server.log.splitlines() if "encoder left" in line]
+    assert '"reason": "bye"' in left
+    asked = server.log.index("encoder asked to reconnect")
+    assert asked < server.log.index("encoder left") < server.log.index("show ended")
 
 
 def tags(data: bytes) -> set[tuple[int, int, int]]:

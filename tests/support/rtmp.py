@@ -17,7 +17,12 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 
-from ingest.rtmp.client import PublishRefused, PublishStarted, RtmpPublishClient
+from ingest.rtmp.client import (
+    PublishRefused,
+    PublishStarted,
+    ReconnectRequested,
+    RtmpPublishClient,
+)
 from ingest.rtmp.errors import RtmpError
 from media.model import Codec, Kind
 from tests.support.server import Server
@@ -85,16 +90,19 @@ class Pusher:
         stamp: Stamp = lambda ms, _kind: ms,
         video_from_ms: int = 0,
         cut_at_ms: int | None = None,
+        reconnects: bool = False,
     ) -> None:
         self._port = server.rtmp_port
         self._clip = clip
         self._stamp = stamp
         self._video_from_ms = video_from_ms
         self._cut_at_ms = cut_at_ms
-        self._client = RtmpPublishClient("live", server.rtmp, key)
+        self._client = RtmpPublishClient("live", server.rtmp, key, reconnects=reconnects)
         self._stopped = threading.Event()
         self._started = False
         self.refused: PublishRefused | None = None
+        self.asked = False
+        """Whether the server asked to reconnect; the push ends at the next key frame then."""
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"push-{key}", daemon=True)
         self._thread.start()
@@ -130,6 +138,8 @@ class Pusher:
                     self._started = True
                 case PublishRefused():
                     self.refused = event
+                case ReconnectRequested():
+                    self.asked = True
         sock.sendall(self._client.data_to_send())
 
     def _send_clip(self, sock: socket.socket) -> None:
@@ -151,6 +161,8 @@ class Pusher:
                 self._read(sock)
             if self.refused is not None:
                 return
+            if self.asked and unit.key and unit.kind is Kind.VIDEO:
+                break
             if unit.kind not in announced:
                 announced.add(unit.kind)
                 self._announce(unit.kind, unit.ms)
