@@ -136,7 +136,12 @@ def take_shot(server: Server, stream: str) -> Shot:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("hostile")
     clip = make_clip(directory, seconds=3 * RUN_S, size=SIZE)
-    settings = {"ladder.rungs": "[{height = 180, bitrate_kbps = 300}]", "streams.grace_s": 60}
+    settings = {
+        "ladder.rungs": "[{height = 180, bitrate_kbps = 300}]",
+        "streams.grace_s": 60,
+        # What is decoded at the end are the encoders' own pictures.
+        "slate.enabled": "false",
+    }
     streams = [(name, key_of(name)) for name in (*STREAMS, "huge")]
     server = Server(directory, settings, streams)
     with ExitStack() as stack:
@@ -234,19 +239,24 @@ def test_show_clock_stays_at_the_wall_clock(scene: Scene, stream: str):
 
 
 @pytest.mark.parametrize(
-    ("stream", "reason"),
+    ("stream", "reason", "code"),
     [
-        ("hour", "jump"),
-        ("back", "jump"),
-        ("back", "non_monotonic"),
-        ("wrap32", "wrap"),
-        ("wrap24", "wrap"),
+        ("hour", "jump", "timestamps_jump"),
+        ("back", "jump", "timestamps_jump"),
+        ("back", "non_monotonic", "timestamps_order"),
+        ("wrap32", "wrap", "timestamps_wrap"),
+        ("wrap24", "wrap", "timestamps_wrap"),
     ],
 )
-def test_repairs_are_counted(scene: Scene, stream: str, reason: str):
+def test_repairs_are_counted_and_told(scene: Scene, stream: str, reason: str, code: str):
     count = scene.server.metric("vitrina_timeline_repairs_total", stream=stream, reason=reason)
     assert count
     assert count < 60  # once for each cause, not once for each packet
+    assert code in told(scene, stream)
+
+
+def told(scene: Scene, stream: str) -> set[str]:
+    return {finding["code"] for finding in scene.server.stream(stream)["findings"]}
 
 
 def test_calm_stream_needs_no_repair(scene: Scene):
@@ -254,11 +264,14 @@ def test_calm_stream_needs_no_repair(scene: Scene):
     assert metric("vitrina_timeline_repairs_total", stream="calm", reason="jump") is None
     assert metric("vitrina_timeline_repairs_total", stream="calm", reason="wrap") is None
     assert metric("vitrina_worker_restarts_total", stream="calm") is None
+    assert not [code for code in told(scene, "calm") if code.startswith("timestamps")]
 
 
 def test_faster_than_real_time_is_held_back(scene: Scene):
     assert 0.5 < scene.shots["fast"].lead_s < 2.5
     assert scene.shots["calm"].lead_s < 0.2
+    assert "too_fast" in told(scene, "fast")
+    assert "too_fast" not in told(scene, "calm")
 
 
 def test_cut_in_the_middle_of_a_frame_goes_on_after_reconnect(scene: Scene):
