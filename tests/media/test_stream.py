@@ -16,6 +16,7 @@ from media.meter import NoMeter
 from media.model import Codec, FormatRefused, Packet, TrackFormat
 from media.registry import Registry
 from media.show import Show
+from media.slate import SlateOrder
 from media.stream import KEEP_ENDED_S, Publication, State, Stream
 from media.tap import Tap
 from media.transcode.plan import Plan
@@ -47,6 +48,9 @@ class NoEncoders:
 
     def boundary(self, ticks: int) -> None:
         del ticks
+
+    def order_slate(self, order: SlateOrder) -> None:
+        del order
 
 
 class Host:
