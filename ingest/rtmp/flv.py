@@ -62,7 +62,20 @@ class Metadata:
     payload: bytes
 
 
-FlvValue: TypeAlias = Config | Frame | End | Metadata | Unsupported
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """How many channels an audio track has (MultichannelConfig), and where they belong."""
+
+    track: int
+    codec: Codec
+    count: int
+    mask: int
+    """AudioChannelMask of the native order; 0 for the others."""
+    mapping: bytes
+    """An AudioChannel for each channel of a custom order, else empty."""
+
+
+FlvValue: TypeAlias = Config | Frame | End | Metadata | Channels | Unsupported
 
 VIDEO_FOURCC = {
     b"avc1": Codec.H264,
@@ -123,6 +136,7 @@ class PacketType(IntEnum):
 
 
 _ONE_TRACK, _MANY_TRACKS, _MANY_CODECS = range(3)
+_ORDER_UNSPECIFIED, _ORDER_NATIVE, _ORDER_CUSTOM = range(3)
 _NANO_OFFSET = 0
 _MAX_NANO = 999_999
 _COMPOSED = (Codec.H264, Codec.HEVC)
@@ -331,12 +345,25 @@ def _enhanced_audio(body: bytes) -> Iterator[FlvValue]:
             case PacketType.SEQUENCE_END:
                 yield End(track, codec)
             case PacketType.AUDIO_MULTICHANNEL_CONFIG:
-                # Channel layouts are read from the codec's own configuration.
-                pass
+                channels = _channels(track, codec, payload)
+                if channels is not None:
+                    yield channels
             case _:
                 raise RtmpError(
                     Fault.MEDIA, f"Enhanced audio packet type {packet_type} is unknown."
                 )
+
+
+def _channels(track: int, codec: Codec, payload: bytes) -> Channels | None:
+    """Read a MultichannelConfig; None where it is cut short: codecs say the same themselves."""
+    if len(payload) < 2:
+        return None
+    order, count, rest = payload[0], payload[1], payload[2:]
+    if order == _ORDER_NATIVE and len(rest) >= 4:
+        return Channels(track, codec, count, int.from_bytes(rest[:4], "big"), b"")
+    if order == _ORDER_CUSTOM and len(rest) >= count:
+        return Channels(track, codec, count, 0, rest[:count])
+    return Channels(track, codec, count, 0, b"") if order == _ORDER_UNSPECIFIED else None
 
 
 def _fourcc_name(fourcc: bytes) -> str:

@@ -15,7 +15,7 @@ from ingest.rtmp.payload import (
     with_four_byte_lengths,
     without_temporal_delimiter,
 )
-from media.bitstream import BitstreamError, ac3, vp9
+from media.bitstream import BitstreamError, ac3, opus, vp9
 from media.bitstream.formats import IN_BAND
 from media.model import Codec, Kind, Packet, TrackFormat
 
@@ -81,6 +81,8 @@ class Tracks:
                     self._end(events, value)
                 elif isinstance(value, flv.Metadata):
                     self._metadata(events, value)
+                elif isinstance(value, flv.Channels):
+                    self._channels(events, value)
                 else:
                     raise _refusal(value)
             except RtmpError as error:
@@ -124,6 +126,15 @@ class Tracks:
         track_format = self._described(value.codec, record)
         self._tracks[place] = track
         self._announce(events, value.track, track, track_format)
+
+    def _channels(self, events: list[Event], value: flv.Channels) -> None:
+        """Complete an empty OpusHead, the one configuration that leaves the channels open."""
+        track = self._tracks.get((Kind.AUDIO, value.track))
+        if track is None or track.record or not value.count:
+            return
+        if value.codec is Codec.OPUS and track.codec is Codec.OPUS:
+            head = self._described(Codec.OPUS, opus.default_head(value.count))
+            self._announce(events, value.track, track, head)
 
     def _metadata(self, events: list[Event], value: flv.Metadata) -> None:
         """Keep what a metadata packet says of colour: OBS sends it ahead of the configuration."""

@@ -14,6 +14,17 @@ MAX_PACKET_SAMPLES = 5760
 DEFAULT_HEAD = b"OpusHead" + struct.pack("<BBHIhB", 1, 2, 312, SAMPLE_RATE, 0, 0)
 """Stereo, with the 6.5 ms look-ahead that libopus has: what an empty OpusHead stands for."""
 
+_MAX_FAMILY_1 = 8
+# Streams, coupled streams and channel mapping in Vorbis order (RFC 7845 5.1.1.2), from 3 channels.
+_SURROUND = (
+    (2, 1, b"\0\2\1"),
+    (2, 2, b"\0\1\2\3"),
+    (3, 2, b"\0\4\1\2\3"),
+    (4, 2, b"\0\4\1\2\3\5"),
+    (4, 3, b"\0\4\1\2\3\5\6"),
+    (5, 3, b"\0\6\1\2\3\4\5\7"),
+)
+
 _SILK = (480, 960, 1920, 2880)
 _HYBRID = (480, 960)
 _CELT = (120, 240, 480, 960)
@@ -30,6 +41,17 @@ class OpusHead:
     family: int
     mapping: bytes
     """Stream count, coupled count and channel mapping; empty for family 0."""
+
+
+def default_head(channels: int) -> bytes:
+    """Return what an empty OpusHead of 1 to 8 channels stands for; stereo for any other count."""
+    if not 1 <= channels <= _MAX_FAMILY_1:
+        return DEFAULT_HEAD
+    head = DEFAULT_HEAD[:9] + bytes((channels,)) + DEFAULT_HEAD[10:]
+    if channels <= 2:
+        return head
+    streams, coupled, mapping = _SURROUND[channels - 3]
+    return head[:-1] + bytes((1, streams, coupled)) + mapping
 
 
 def parse_head(config: bytes) -> OpusHead:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.flv import (
+    Channels,
     Config,
     End,
     FlvValue,
@@ -140,7 +141,14 @@ def test_enhanced_video(body: bytes, values: list[FlvValue]) -> None:
     [
         (b"\x90OpusOpusHead", [Config(0, Codec.OPUS, b"OpusHead")]),
         (b"\x90Opus", [Config(0, Codec.OPUS, b"")]),
-        (b"\x94Opus\x01\x02\x00\x00\x00\x03", []),
+        (b"\x94Opus\x01\x02\x00\x00\x00\x03", [Channels(0, Codec.OPUS, 2, 3, b"")]),
+        (b"\x94mp4a\x00\x06", [Channels(0, Codec.AAC, 6, 0, b"")]),
+        (b"\x94fLaC\x02\x03\x02\x00\x01", [Channels(0, Codec.FLAC, 3, 0, b"\2\0\1")]),
+        (b"\x95\x04ec-3\x02\x01\x06\x00\x00\x00\x3f", [Channels(2, Codec.EAC3, 6, 63, b"")]),
+        (b"\x94Opus\x01\x02\x00", []),
+        (b"\x94Opus\x02\x03\x00", []),
+        (b"\x94Opus\x07\x03\x00", []),
+        (b"\x94Opus", []),
         (b"\x91Opuspkt", [frame(Codec.OPUS, b"pkt")]),
         (b"\x91.mp3pkt", [frame(Codec.MP3, b"pkt")]),
         (b"\x92mp4a", [End(0, Codec.AAC)]),

@@ -452,6 +452,18 @@ def test_ac3_is_announced_by_its_frames(live: Talk) -> None:
     assert changed.track_format.channels == 6
 
 
+def test_channels_complete_an_empty_opus_head(live: Talk) -> None:
+    (first,) = live.send(media(8, b"\x90Opus"))
+    assert isinstance(first, FormatChanged)
+    assert first.track_format.channels == 2
+    surround = b"\x94Opus\x01\x06\x00\x00\x00\x3f"
+    (changed,) = live.send(media(8, surround))
+    assert isinstance(changed, FormatChanged)
+    assert changed.track_format.channels == 6
+    assert live.send(media(8, surround) + media(8, b"\x90Opus")) == []
+    assert live.send(media(8, b"\x94Opus\x00\x00")) == []
+
+
 def test_colour_metadata_completes_a_picture_that_says_nothing(live: Talk) -> None:
     def metadata(*values: object) -> bytes:
         return media(9, b"\xd4avc1" + amf("colorInfo", *values))

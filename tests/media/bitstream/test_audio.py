@@ -89,6 +89,14 @@ def test_empty_opus_head_is_stereo() -> None:
     assert describe(Codec.OPUS, fmt.config) == fmt
 
 
+@pytest.mark.parametrize("layout", ["mono", "stereo", "3.0", "quad", "5.0", "5.1", "7.1"])
+def test_default_opus_heads_map_channels_as_ffmpeg_does(layout: str) -> None:
+    told = opus.parse_head(clips.audio("opus", layout=layout, seconds=0.1).fmt.config)
+    made = opus.parse_head(opus.default_head(told.channels))
+    assert (made.family, made.mapping) == (told.family, told.mapping)
+    assert opus.default_head(0) == opus.default_head(9) == opus.DEFAULT_HEAD
+
+
 @pytest.mark.parametrize("duration", ["2.5", "5", "10", "20", "40", "60", "80", "120"])
 @pytest.mark.parametrize("mode", ["voip", "audio", "lowdelay"])
 def test_opus_packet_durations(duration: str, mode: str) -> None:
