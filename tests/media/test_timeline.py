@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from media.clock import START_TICKS, ShowClock
 from media.model import Codec, Packet
-from media.timeline import Repair, Timeline
+from media.timeline import MAX_AHEAD, Repair, Timeline
 
 pytestmark = pytest.mark.unit
 
@@ -201,3 +201,86 @@ def test_lead_forgets_a_track_that_waits_for_the_other():
     assert run.timeline.lead == 1800 * MS
     run.video(1000, 1200)
     assert run.timeline.lead == 600 * MS
+
+
+@pytest.mark.parametrize(
+    "at", [16_777_215, 2**31, 2**32 - 1], ids=["extended", "sign bit", "largest"]
+)
+def test_the_borders_of_32_bit_milliseconds_are_seamless(at: int):
+    run = Run()
+    out = [run.video((at - 200 + i * 40) % 2**32, i * 40).dts for i in range(20)]
+    assert [b - a for a, b in pairwise(out)] == [3600] * 19
+    assert run.repairs == ({Repair.WRAP: 1} if at == 2**32 - 1 else {})
+
+
+def test_wrap_at_33_bit_ticks_is_seamless():
+    run = Run(wrap=2**33)
+    out = []
+    for i in range(20):
+        dts = (2**33 - 18_000 + i * 3600) % 2**33
+        made = Packet(
+            track=0,
+            codec=Codec.H264,
+            dts=dts,
+            pts=(dts + 7200) % 2**33,
+            key=True,
+            payload=b"",
+            arrived_ns=ns(i * 40),
+        )
+        out.append(run.timeline.map(made))
+    assert [b.dts - a.dts for a, b in pairwise(out)] == [3600] * 19
+    assert {p.pts - p.dts for p in out} == {7200}
+    assert run.repairs == {Repair.WRAP: 1}
+
+
+def test_an_encoder_without_timestamps_is_timed_by_arrival():
+    run = Run()
+    out = [run.video(0, i * 40).dts for i in range(200)]
+    assert [b - a for a, b in pairwise(out[10:])] == [3600] * 189
+    assert abs(out[-1] - CLOCK.now(ns(199 * 40))) <= 200 * MS
+
+
+def test_one_clock_that_restarts_does_not_pull_the_other_along():
+    run = Run()
+    for i in range(50):
+        run.video(7_000_000 + i * 40, i * 40)
+        run.audio(7_000_000 + i * 40 + 7, i * 40)
+    for i in range(50, 100):
+        video = run.video(7_000_000 + i * 40, i * 40)
+        audio = run.audio((i - 50) * 40, i * 40)
+    assert abs(audio.dts - video.dts - 7 * MS) <= MS
+    assert run.repairs == {Repair.JUMP: 1}
+    for i in range(100, 150):  # now its pictures follow, onto the same new clock
+        video = run.video((i - 50) * 40, i * 40)
+        audio = run.audio((i - 50) * 40, i * 40)
+    assert abs(audio.dts - video.dts - 7 * MS) <= 8 * MS
+    assert run.repairs == {Repair.JUMP: 2}
+
+
+def test_a_clock_that_runs_away_is_held_within_reach():
+    run = Run()
+    for i in range(100):
+        video = run.video(i * 1900, i * 40)
+    ahead = video.dts - CLOCK.now(ns(99 * 40))
+    assert 9 * 90_000 < ahead <= MAX_AHEAD
+    assert run.repairs[Repair.JUMP]
+
+
+def test_a_clock_that_stands_still_is_not_believed_for_ever():
+    run = Run()
+    run.video(0, 0)
+    out = run.video(40, 31_000)
+    assert CLOCK.now(ns(31_000)) - out.dts <= 31_000 * MS
+    assert run.repairs == {Repair.JUMP: 1}
+
+
+def test_a_track_that_starts_late_starts_where_drift_has_moved_the_others():
+    run = Run()
+    for i in range(2 * 3600 * 2):
+        run.video(i * 500 * 1.0002, i * 500)
+    at = 2 * 3600 * 1000
+    first = run.audio(at * 1.0002, at)
+    second = run.audio(at * 1.0002 + 20, at + 20)
+    assert run.repairs[Repair.DRIFT] > 1000
+    assert abs(second.dts - first.dts - 20 * MS) <= MS
+    assert abs(first.dts - CLOCK.now(ns(at))) < 30 * MS
