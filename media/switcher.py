@@ -61,6 +61,7 @@ class Switcher:
         self._views: dict[Role, SourceView] = {}
         self._note_until_ns: int | None = None
         self._measured_ns = 0
+        self._damaged = 0
 
     @property
     def on_air(self) -> Source | None:
@@ -185,6 +186,7 @@ class Switcher:
     def tick(self) -> None:
         """Judge the encoders; move where that is due."""
         now_ns = self._now_ns()
+        self._look_at_decoder()
         conditions = {role: source.judge(now_ns) for role, source in self._sources.items()}
         if self._on_air is not None:
             move = self._rule.decide(self._on_air.role, conditions)
@@ -196,6 +198,14 @@ class Switcher:
         if self._note_until_ns is not None and now_ns >= self._note_until_ns:
             self._note_until_ns = None
             self._show().findings.clear(Code.STANDBY)
+
+    def _look_at_decoder(self) -> None:
+        """Charge what the decoder refused to the encoder on air."""
+        damaged = self._show().ladder.encoders.strain.damaged
+        if self._on_air is not None:
+            # A new show counts from zero.
+            self._on_air.vitals.decoded(max(0, damaged - self._damaged))
+        self._damaged = damaged
 
     def _go(self, move: Move) -> None:
         """Switch at once; where a key frame is held, with the first picture not shown before.

@@ -25,6 +25,8 @@ SILENCE_NS = 800_000_000
 """No picture for this long is a failure: viewers hold about a second."""
 MAX_SILENCE_NS = 3 * SECOND_NS
 """The same for an encoder that sends a picture now and then."""
+LOOKS = 40
+"""What the decoder says is asked four times a second; ten seconds count."""
 KEY_AGE_S = 10.0
 """A key frame older than this keeps viewers from joining and a switch from happening."""
 
@@ -73,6 +75,7 @@ class Vitals:
     """Start of the second that is being measured."""
     _past: deque[_Second] = field(default_factory=lambda: deque(maxlen=HISTORY + RECENT))
     _lead: int = 0
+    _damage: deque[int] = field(default_factory=lambda: deque(maxlen=LOOKS))
 
     @property
     def lead_s(self) -> float:
@@ -142,6 +145,14 @@ class Vitals:
             self._past.append(_Second())
         self._now = _Second()
 
+    def decoded(self, damaged: int) -> None:
+        """Note how much could not be decoded since the last look, while on air.
+
+        Nobody decodes an encoder that stands by: one that was left for this keeps its score until
+        it connects again.
+        """
+        self._damage.append(damaged)
+
     def silent(self, now_ns: int) -> bool:
         """Whether pictures (or sound, where there are none) stopped coming."""
         silence_ns = self.silence_ns(now_ns)
@@ -164,7 +175,12 @@ class Vitals:
             seconds = self.silence_ns(now_ns) / SECOND_NS
             what = "picture" if self._main is Kind.VIDEO else "sound"
             return Assessment(score=0.0, complaint=f"sent no {what} for {seconds:.1f} s")
-        factors = [self._regular(), *self._against_usual(), self._key_frames(now_ns)]
+        factors = [
+            self._regular(),
+            self._intact(),
+            *self._against_usual(),
+            self._key_frames(now_ns),
+        ]
         score = 1.0
         for factor, _ in factors:
             score *= factor
@@ -192,6 +208,11 @@ class Vitals:
         """Timestamps that had to be repaired in the last ten seconds."""
         count = self._now.irregular + sum(s.irregular for s in list(self._past)[-10:])
         return max(0.0, 1 - 0.1 * count), f"sent {count} wrong timestamps in ten seconds"
+
+    def _intact(self) -> tuple[float, str]:
+        """What the decoder refused."""
+        count = sum(self._damage)
+        return max(0.0, 1 - 0.02 * count), f"sent {count} damaged frames in ten seconds"
 
     def _key_frames(self, now_ns: int) -> tuple[float, str]:
         if Kind.VIDEO not in self._last:

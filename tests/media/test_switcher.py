@@ -12,6 +12,7 @@ from media.findings import Code, Severity
 from media.model import Codec, Kind, Packet, Role, TrackFormat
 from media.source import SourceRefused, SourceState
 from media.stream import Publication, State, Stream
+from media.transcode.pressure import Strain
 from tests.media.test_show import Clip
 from tests.media.test_stream import Host
 
@@ -328,6 +329,22 @@ def test_an_ill_encoder_is_left_without_a_hole(studio: Studio):
     continuous(studio)
     assert studio.meter.switches == ["unhealthy"]
     assert "of its usual bitrate" in studio.finding()
+
+
+def test_an_encoder_whose_pictures_cannot_be_decoded_is_left(studio: Studio):
+    studio.connect(PRIMARY)
+    studio.connect(BACKUP, phase=1020)
+    studio.run(8)
+    assert studio.stream.show is not None
+    worker = studio.stream.show.ladder.encoders
+    for number in range(1, 12):
+        worker.strain = Strain(damaged=number * 10)  # type: ignore[misc]
+        studio.run(0.5)
+    continuous(studio)
+    assert studio.meter.switches == ["unhealthy"]
+    assert "damaged frames in ten seconds" in studio.finding()
+    studio.run(30)
+    assert studio.states()[BACKUP] is SourceState.ON_AIR
 
 
 def test_what_both_suffer_from_is_no_reason_to_move(studio: Studio):

@@ -153,6 +153,19 @@ def test_an_overdue_key_frame_is_a_fault(encoder: Encoder):
     assert encoder.complaint == "sent no key frame for 20 s"
 
 
+def test_what_the_decoder_refuses_is_charged_until_it_is_on_air_again(encoder: Encoder):
+    encoder.send(10)
+    for _ in range(8):
+        encoder.vitals.decoded(5)
+    assert encoder.score == pytest.approx(0.2)
+    assert encoder.complaint == "sent 40 damaged frames in ten seconds"
+    encoder.send(60)
+    assert encoder.score == pytest.approx(0.2)
+    for _ in range(40):
+        encoder.vitals.decoded(0)
+    assert encoder.score == 1.0
+
+
 def test_a_lower_bitrate_becomes_the_usual(encoder: Encoder):
     encoder.send(20)
     encoder.send(HISTORY + RECENT + 1, size=1000)
