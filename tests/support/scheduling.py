@@ -18,3 +18,15 @@ def leave_real_time() -> None:
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
+
+
+def real_time_threads() -> list[int]:
+    """Return the threads of this process that the scheduler prefers to everybody else's."""
+    if sys.platform != "linux":
+        return []
+    found = []
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            if os.sched_getscheduler(int(thread.name)) in (os.SCHED_FIFO, os.SCHED_RR):
+                found.append(int(thread.name))
+    return found
