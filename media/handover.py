@@ -15,8 +15,8 @@ LONGEST = TICKS_PER_SECOND
 """The worker's last packets are given up when they are this late."""
 MAX_ITEMS = 512
 MAX_BYTES = 16 * 2**20
-TOLERANCE = {Kind.VIDEO: TICKS_PER_SECOND // 20, Kind.AUDIO: TICKS_PER_SECOND // 10}
-"""The last picture's duration is a guess; an audio encoder keeps its run-up to itself."""
+TOLERANCE = {Kind.VIDEO: TICKS_PER_SECOND // 100, Kind.AUDIO: TICKS_PER_SECOND // 10}
+"""Timestamps are rounded; an audio encoder keeps its run-up to itself."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Handover:
     kind: Kind
     since: int
     items: deque[Packet | TrackFormat] = field(default_factory=deque)
+    needs_key: bool = False
+    """What follows has to begin with a key frame on a boundary."""
     _bytes: int = 0
 
     def hold(self, item: Packet | TrackFormat) -> bool:

@@ -76,7 +76,11 @@ class Lineup:
 
     def hold(self, names: Iterable[str]) -> None:
         """Take nothing for these until a key frame starts a segment they have not begun."""
-        self._waiting |= set(names)
+        for name in names:
+            if (handover := self._handovers.get(name)) is not None:
+                handover.needs_key = True
+            else:
+                self._waiting.add(name)
 
     def waits(self, name: str) -> bool:
         """Whether the rendition needs a key frame on a boundary."""
@@ -116,6 +120,8 @@ class Lineup:
     def _finish(self, name: str) -> None:
         """Let go of what waited for the worker's last packets."""
         handover = self._handovers.pop(name)
+        if handover.needs_key:
+            self._waiting.add(name)
         for item in handover.items:
             if isinstance(item, Packet):
                 self._pass_on(name, item)

@@ -168,9 +168,9 @@ class Packager:
             self._add_boundary(pts, discontinuity=discontinuity)
         else:
             self._owed_discontinuity |= discontinuity
+        self._apply_formats()
         if self.lineup.get(SOURCE) is not None:
             self.lineup.hold([SOURCE])
-        self._apply_formats()
 
     def _may_pass(self, video: TrackFormat) -> bool:
         """Whether those who chose `source` by its CODECS can decode these pictures."""

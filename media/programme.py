@@ -34,10 +34,14 @@ KEY_WAIT = 4 * TICKS_PER_SECOND
 """Sound waits this long for the announced pictures' first key frame."""
 HESITATION = TICKS_PER_SECOND
 """An encoder whose link hiccups is back within this; then the slate stands in for it."""
+TAKEOVER = TICKS_PER_SECOND // 2
+"""An encoder that takes over from another sends its first key frame within this."""
 ORDER_AHEAD = 3 * TICKS_PER_SECOND // 10
 """The slate is made before it is needed: that takes the worker a fifth of a second."""
 LAG = SETTLE + 3 * TICKS_PER_SECOND // 20
 """The slate stays this far behind: an encoder's first key frame is known that much later."""
+LATE = 5 * TICKS_PER_SECOND
+"""A link that has not caught up with the slate by then is as fast as it will be."""
 CATCH_UP = 3 * TICKS_PER_SECOND
 """A slate that comes late begins at most this far in the past."""
 SLOW_PICTURES = 3
@@ -80,6 +84,8 @@ class Programme:
         """Where the newest access unit of each kind ends."""
         self._sound_from = 0
         """Where the encoder's sound takes over from what stood in for it."""
+        self._late_since: int | None = None
+        """When the first key frame came that lay before what the slate had played."""
         self._held = False
         """The encoder's sound is back: silence goes no further."""
         self.ahead = False
@@ -120,6 +126,7 @@ class Programme:
         if self._on.get(Kind.VIDEO) is not Feeder.SLATE:
             self._packager.begin()
         self._on = {kind: f for kind, f in self._on.items() if f is Feeder.SLATE}
+        self._late_since = None
         self._held = False
 
     def set_format(self, run: Run, track_format: TrackFormat) -> None:
@@ -168,8 +175,9 @@ class Programme:
             last = self._grid.last
             behind = last is not None and packet.pts <= last.start
             if behind or (reel.last is not None and packet.dts <= reel.last):
+                self._late_since = self._late_since or run.heard
                 return False
-            self._play(min(packet.dts, packet.pts))
+            self._play(packet.dts, end=packet.pts)
         self._stop(Kind.VIDEO)
         self._on[Kind.VIDEO] = Feeder.ENCODER
         self._packager.begin()
@@ -209,6 +217,8 @@ class Programme:
         if reel is not None and packet.dts < reel.next - TOLERANCE:
             self._held = True
             return False
+        self._held = False
+        self._play_sound(packet.dts - TOLERANCE)
         self._stop(Kind.AUDIO)
         self._on[Kind.AUDIO] = Feeder.ENCODER
         self._packager.announce(announced)
@@ -221,12 +231,18 @@ class Programme:
 
     # ── what stands in ───────────────────────────────────────────────────────────────────────
 
-    def tick(self, now: int) -> bool:
-        """Play what is due; return whether a publisher fell silent, so that the slate took over."""
-        lost = self._stand_in_for_pictures(now)
+    def tick(self, now: int) -> None:
+        """Put on air what has to stand in; play what is due."""
+        self._stand_in_for_pictures(now)
         self._stand_in_for_sound(now)
         self._play(now - LAG)
-        return lost
+
+    def late(self, now: int) -> bool:
+        """Whether an encoder's key frames have come too late for a while; true once for each."""
+        if self._late_since is None or now - self._late_since < LATE:
+            return False
+        self._late_since = None
+        return True
 
     def waits_for_slate(self, now: int, patience: int) -> bool:
         """Whether a slate is about to come on air."""
@@ -244,23 +260,25 @@ class Programme:
         rendition = self._lineup.get(AUDIO)
         return rendition.format if rendition is not None else None
 
-    def _stand_in_for_pictures(self, now: int) -> bool:
+    def _stand_in_for_pictures(self, now: int) -> None:
         if self._on.get(Kind.VIDEO) is Feeder.SLATE:
             if self._desk.loop is not None and self._desk.loop is not self._loop:
                 self._show(self._desk.loop, at=self._reels[Kind.VIDEO].next)
-            return False
+            return
         if not self._desk.enabled or not (self.ahead or self._shows_pictures()):
-            return False
+            return
         run = self._run
         patience = 0
-        if run is not None and (Kind.VIDEO in run.formats or not run.started):
+        if run is not None and not run.started:
+            patience = TAKEOVER
+        elif run is not None and Kind.VIDEO in run.formats:
             patience = max(HESITATION, SLOW_PICTURES * run.picture_interval)
         heard = run.picture_heard if run is not None else 0
         silence = now - max(heard, self._ends.get(Kind.VIDEO, 0))
         if silence >= patience - ORDER_AHEAD:
             self._order(now)
         if silence < patience or self._desk.loop is None:
-            return False
+            return
         last = self._grid.last
         self._show(
             self._desk.loop,
@@ -271,7 +289,6 @@ class Programme:
                 now - CATCH_UP,
             ),
         )
-        return run is not None and now - run.sound_heard >= HESITATION
 
     def _show(self, loop: SlateLoop, *, at: int) -> None:
         self._loop = loop
@@ -344,6 +361,7 @@ class Programme:
             self._reels[Kind.AUDIO] = Reel(Codec.AAC, units, start=self._reels[Kind.AUDIO].next)
 
     def _stop(self, kind: Kind) -> None:
+        self._late_since = None
         self._reels.pop(kind, None)
         self._on.pop(kind, None)
         if kind is Kind.VIDEO:
@@ -353,13 +371,16 @@ class Programme:
         else:
             self._held = False
 
-    def _play(self, until: int) -> None:
-        """Send what is due before `until`, pictures before the sound of their time."""
+    def _play(self, until: int, *, end: int | None = None) -> None:
+        """Send what is due before `until`, pictures before the sound of their time.
+
+        `end`: where other pictures take over.
+        """
         pictures = self._reels.get(Kind.VIDEO)
         if pictures is not None:
-            for packet in pictures.due(until, now_ns=self._now_ns()):
+            for packet in pictures.due(until, now_ns=self._now_ns(), end=end):
                 self._play_sound(packet.dts)
-                self._ends[Kind.VIDEO] = pictures.next
+                self._ends[Kind.VIDEO] = packet.pts + packet.duration
                 self._packager.take(packet)
         elif self._on.get(Kind.VIDEO) is Feeder.ENCODER:
             until = min(until, self._ends.get(Kind.VIDEO, until))

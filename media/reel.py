@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media.model import Packet
+from media.model import TICKS_PER_SECOND, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from media.model import Codec
     from media.slate import SlateUnit
+
+
+SHORTEST = TICKS_PER_SECOND // 200
+"""What is cut shorter than this is not worth a unit of its own."""
 
 
 class Reel:
@@ -31,11 +35,19 @@ class Reel:
         """Time of the unit that comes next; where the newest one ends."""
         return self._start + self._units[self._index].dts
 
-    def due(self, until: int, *, now_ns: int) -> list[Packet]:
-        """Return the units that begin before `until`; `now_ns` counts as their arrival."""
+    def due(self, until: int, *, now_ns: int, end: int | None = None) -> list[Packet]:
+        """Return the units that begin before `until`; `now_ns` counts as their arrival.
+
+        None reaches beyond `end`, where something else takes over.
+        """
         packets = []
         while self.next < until:
             unit = self._units[self._index]
+            duration = unit.duration
+            if end is not None:
+                duration = min(duration, end - self.next)
+                if duration < SHORTEST:
+                    break
             self.last = self.next
             packets.append(
                 Packet(
@@ -46,7 +58,7 @@ class Reel:
                     key=unit.key,
                     payload=unit.payload,
                     arrived_ns=now_ns,
-                    duration=unit.duration,
+                    duration=duration,
                 )
             )
             self._index += 1

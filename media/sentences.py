@@ -42,8 +42,8 @@ def no_keyframe(seconds: float) -> str:
 
 
 SOURCE_REENCODED = (
-    "The source picture is still re-encoded because key frames were too far apart earlier: stop "
-    "and start the stream in the encoder to send it untouched again."
+    "The source picture is still re-encoded because key frames were too far apart earlier: it is "
+    "sent untouched again once they have been in time for 10 s."
 )
 B_FRAMES = (
     "The encoder uses B-frames: they add delay, and viewers by WebRTC cannot see them. Set "

@@ -288,9 +288,10 @@ class Show:
         if run is not None:
             run.report(self._meter, self.stream)
             self._settle(run)
-        if self._programme.tick(now) and run is not None:
-            # What its link held back comes all at once: it is placed anew.
+        if self._programme.late(now) and run is not None:
+            # A link that stays behind would never reach the slate: the run is placed anew.
             run.settling, run.timeline = Settling(self.clock.now), None
+        self._programme.tick(now)
         if self.feeder is Feeder.SLATE:
             self._heard = now
         self._notes.look(now, self.feeder)

@@ -404,3 +404,17 @@ async def test_an_encoder_may_be_put_on_air(site):
         assert (await problem(response))["detail"] == "No primary encoder is connected."
     async with site.call("POST", "/api/v1/streams/demo/source", json={"role": "third"}) as response:
         assert response.status == 422
+
+
+async def test_a_show_may_be_opened_ahead_and_ended(site):
+    async with site.call("POST", "/api/v1/streams/demo/open") as response:
+        assert response.status == 409
+        assert (await problem(response))["detail"] == "Slates are off."
+    async with site.call("POST", "/api/v1/streams/demo/end") as response:
+        assert response.status == 200
+        assert (await response.json())["state"] == "ended"
+    async with site.call("POST", "/api/v1/streams/demo/open") as response:
+        assert response.status == 200
+        assert (await response.json())["state"] == "reconnecting"
+    async with site.call("POST", "/api/v1/streams/nobody/open") as response:
+        assert response.status == 404

@@ -269,9 +269,12 @@ def test_a_killed_encoder_returns_without_a_reload(on_air: Stage, tmp_path: Path
     watch.evaluate("() => { window.sameVisit = true; }")
     assert on_air.studio is not None
     on_air.studio.kill()
-    watch.until("p.state === 'reconnecting'")
-    assert "Reconnecting" in text_of(watch)
-    watch.screenshot(tmp_path / "reconnecting.png")
+    wait_for(lambda: on_air.server.stream()["on_air"] == "slate", 5, "the slate")
+    watch.clear()
+    wait_for(lambda: watch.pictures() > 30, 10, "pictures of the slate")
+    assert watch.player("p.state") == "live"
+    assert "Reconnecting" not in text_of(watch)
+    watch.screenshot(tmp_path / "slate.png")
     watch.clear()
     on_air.studio = Studio(on_air.server)
     wait_for(lambda: len(watch.frames()) > 60, 30, f"pictures again {watch.console}")

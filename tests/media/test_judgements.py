@@ -143,7 +143,7 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         {"passthrough": False},
         (
             "The source picture is still re-encoded because key frames were too far apart "
-            "earlier: stop and start the stream in the encoder to send it untouched again."
+            "earlier: it is sent untouched again once they have been in time for 10 s."
         ),
     ),
     (

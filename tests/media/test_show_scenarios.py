@@ -35,7 +35,7 @@ from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.programme import Feeder
 from media.show import Show
-from media.slate import SlateOrder
+from media.slate import DEFAULT_SIZE, SlateOrder
 from media.slatedesk import SlateRecipe
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
@@ -94,7 +94,8 @@ def pictures(size: tuple[int, int]) -> Pictures:
 
 def keys(size: tuple[int, int]) -> tuple[bytes, bytes]:
     """Key frames of a size: the encoder's or worker's, and the slate's."""
-    return pictures(size).units[0], slate_pictures(*size)[1][0]
+    slate = slate_pictures(*size)[1][0]
+    return (slate if size == DEFAULT_SIZE else pictures(size).units[0]), slate
 
 
 @dataclass
@@ -493,7 +494,9 @@ class World:
                 assert frames, (rendition.name, segment.msn, part.name)
                 at = float(frames[0].pts * stream.time_base) * TICKS_PER_SECOND
                 parameters = (frames[0].width, frames[0].height)
-                units = [s for s in SIZES if any(key in part.body for key in keys(s))]
+                units = [
+                    s for s in (*SIZES, DEFAULT_SIZE) if any(key in part.body for key in keys(s))
+                ]
                 assert parameters in units, (rendition.name, segment.msn, parameters, units)
             else:
                 first = next(container.demux(stream))
@@ -773,3 +776,144 @@ def collections(root: object, *, limit: int) -> Iterator[tuple[str, int]]:
         names = [*getattr(value, "__dict__", {}), *getattr(type(value), "__slots__", ())]
         if type(value).__module__.startswith("media."):
             queue += [(f"{path}.{n}", getattr(value, n, None)) for n in names]
+
+
+# ── the slate, and formats that change ───────────────────────────────────────────────────────
+
+
+def gaps(world: World) -> dict[str, int]:
+    """Parts without media, by rendition."""
+    return {
+        r.name: sum(part.gap for segment in r._window for part in segment.parts)
+        for r in world.show.lineup.listed()
+    }
+
+
+async def watched(world: World, ms: int, feeder: Feeder) -> None:
+    """Let time pass until `feeder` is on air, at most `ms`."""
+    for _ in range(ms // STEP_MS):
+        if world.show.feeder is feeder:
+            return
+        await world.pass_time(STEP_MS)
+    assert world.show.feeder is feeder
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+async def test_a_slate_leaves_no_gap_and_encoders_may_return_otherwise(ladder: LadderSettings):
+    world = World(ladder, slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(5000)
+    for size, sound in ((SIZES[2], "aac"), (SIZES[0], "aac-mono"), (SIZES[1], "opus")):
+        world.disconnect()
+        await watched(world, 500, Feeder.SLATE)
+        await world.pass_time(3300)
+        world.connect(Encoder(size=size, sound=sound))
+        await watched(world, 700, Feeder.ENCODER)
+        await world.pass_time(4000)
+    assert set(gaps(world).values()) == {0}
+    source = world.show.lineup.get("source")
+    assert source is not None
+    assert source.format == pictures(SIZES[1]).format
+    assert [f.code for f in world.show.findings.open() if f.code == "slate"] == []
+
+
+async def test_a_dead_link_is_covered_after_a_second_and_comes_back_at_a_key_frame():
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(5000)
+    world.stalled = []
+    await watched(world, 1200, Feeder.SLATE)
+    assert [f.code for f in world.show.findings.open() if f.code == "slate"] == ["slate"]
+    await world.pass_time(4000)
+    await world.burst()
+    # The backlog is too old; the next key frame comes within the GOP.
+    await watched(world, 2700, Feeder.ENCODER)
+    await world.pass_time(4000)
+    assert set(gaps(world).values()) == {0}
+    assert abs(world.show.lead) < TICKS_PER_SECOND // 2
+
+
+async def test_sound_that_vanishes_becomes_silence():
+    world = World(LADDERS[0], slate=True)
+    world.connect(Encoder(size=SIZES[0]))
+    await world.pass_time(4000)
+    world.resound(None)
+    await world.pass_time(5000)
+    world.resound("aac")
+    await world.pass_time(5000)
+    assert gaps(world) == {"source": 0, "audio": 0}
+    audio = world.show.lineup.get("audio")
+    assert audio is not None
+    assert not [segment for segment in audio._window if segment.discontinuity]
+
+
+async def test_pictures_that_vanish_are_the_slate_while_sound_goes_on():
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(4000)
+    world.resize(None)
+    await watched(world, 500, Feeder.SLATE)
+    await world.pass_time(4000)
+    world.resize(SIZES[2])
+    await watched(world, 700, Feeder.ENCODER)
+    await world.pass_time(3000)
+    assert set(gaps(world).values()) == {0}
+    audio = world.show.lineup.get("audio")
+    assert audio is not None
+    assert audio.dropped == 0
+
+
+async def test_new_sound_parameters_wait_for_the_key_frame_without_a_hole():
+    world = World(LADDERS[0], slate=True)
+    world.connect(Encoder(size=SIZES[0]))
+    await world.pass_time(5000)
+    world.resound("aac-mono")
+    await world.pass_time(5000)
+    audio = world.show.lineup.get("audio")
+    assert audio is not None
+    assert audio.format == FORMATS["aac-mono"]
+    assert gaps(world) == {"source": 0, "audio": 0}
+
+
+async def test_a_stream_opened_ahead_shows_the_slate_with_sound():
+    world = World(LADDERS[0], slate=True)
+    world.show.open_ahead()
+    await world.pass_time(5000)
+    assert world.show.feeder is Feeder.SLATE
+    assert [r.name for r in world.show.lineup.listed()] == ["source", "audio"]
+    assert world.show.formats() == []
+    world.connect(Encoder(size=SIZES[2], sound=None))
+    await watched(world, 700, Feeder.ENCODER)
+    await world.pass_time(5000)
+    assert gaps(world) == {"source": 0, "audio": 0}
+
+
+async def test_rungs_larger_than_a_new_source_stay_fed():
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(5000)
+    world.resize(SIZES[0])
+    await world.pass_time(6000)
+    assert set(gaps(world)) == {"source", "144p", "audio"}
+    assert set(gaps(world).values()) == {0}
+    rung = world.show.lineup.get("144p")
+    assert rung is not None
+    assert rung.edge is not None
+    assert world.show.now - rung.edge < TICKS_PER_SECOND
+    world.resize(SIZES[2])
+    await world.pass_time(6000)
+    assert set(gaps(world).values()) == {0}
+
+
+async def test_passthrough_returns_when_key_frames_are_in_time_again():
+    world = World(LADDERS[2], slate=True)
+    world.connect(Encoder(size=SIZES[1], gop_ms=60_000))
+    await world.pass_time(9000)
+    source = world.show.lineup.get("source")
+    assert source is not None
+    assert source.format == pictures(SIZES[0]).format  # what this worker makes
+    assert world.encoder is not None
+    world.encoder.gop_ms = 2000
+    await world.pass_time(16_000)
+    assert source.format == pictures(SIZES[1]).format
+    assert gaps(world) == {"source": 0, "audio": 0}

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from pydantic import SecretStr
 
-from config.settings import Settings, StreamLimits, StreamsSettings
+from config.settings import (
+    Settings,
+    SlateSettings,
+    StreamLimits,
+    StreamSettings,
+    StreamsSettings,
+)
 from media.bitstream import describe
 from media.clock import ShowClock
 from media.hls.seams import NoMetadata
@@ -17,7 +24,7 @@ from media.model import Codec, FormatRefused, Packet, TrackFormat
 from media.registry import Registry
 from media.show import Show
 from media.slate import SlateOrder
-from media.stream import KEEP_ENDED_S, Publication, State, Stream
+from media.stream import KEEP_ENDED_S, OpenRefused, Publication, State, Stream
 from media.tap import Tap
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
@@ -309,3 +316,50 @@ def test_removed_stream_lets_its_publisher_go(host: Host):
     registry.remove("s")
     assert taken == ["only"]
     assert registry.get("s") is None
+
+
+def test_opened_ahead_it_waits_for_its_encoder_and_not_for_the_grace(stream: Stream, host: Host):
+    stream.open_ahead()
+    assert stream.state is State.RECONNECTING
+    assert stream.live
+    host.time_ns += 600 * 10**9
+    stream.tick()
+    assert stream.state is State.RECONNECTING
+    publication = publish(stream)
+    publication.close("came and went")
+    host.time_ns += 60 * 10**9
+    stream.tick()
+    assert stream.state is State.RECONNECTING
+    publication = publish(stream)
+    sound(publication, host, 2)
+    assert stream.state is State.LIVE
+    assert len(host.shows) == 1
+    publication.close("gone")
+    host.time_ns += 31 * 10**9
+    stream.tick()
+    assert stream.state is State.ENDED
+
+
+def test_opened_ahead_it_ends_when_nobody_comes(stream: Stream, host: Host):
+    stream.open_ahead()
+    host.time_ns += int(host.settings.streams.open_ahead_s * 1e9)
+    stream.tick()
+    assert host.shows[0].ended
+    assert not stream.live
+
+
+def test_opening_without_a_slate_is_refused_in_words(stream: Stream, host: Host):
+    host.settings = Settings(slate=SlateSettings(enabled=False))
+    with pytest.raises(OpenRefused, match=r"^Slates are off \(slate.enabled\), so there is"):
+        stream.open_ahead()
+
+
+def test_a_stream_may_have_a_grace_of_its_own(stream: Stream, host: Host):
+    own = StreamSettings(name="s", key=SecretStr("k" * 20), grace_s=5)
+    host.settings = Settings(streams=StreamsSettings(grace_s=30, list=(own,)))
+    publication = publish(stream)
+    sound(publication, host, 2)
+    publication.close("gone")
+    host.time_ns += 6 * 10**9
+    stream.tick()
+    assert stream.state is State.ENDED

@@ -58,7 +58,8 @@ PROBE = """
     for (let i = 0; i < 6; i++) ms = ms * 256 + bytes[i];
     return {stamp: ms, frame: bytes[6] << 8 | bytes[7]};
   };
-  const state = window.probe = {frames: [], unread: 0, stalls: [], errors: [], paints: {}};
+  const state = window.probe =
+    {frames: [], shown: [], unread: 0, stalls: [], errors: [], paints: {}};
   const find = () => {
     const player = document.querySelector('vitrina-player');
     return player && player.shadowRoot && player.shadowRoot.querySelector('video')
@@ -79,6 +80,7 @@ PROBE = """
     const onFrame = (now, meta) => {
       const code = read(video);
       const shown = performance.timeOrigin + meta.expectedDisplayTime;
+      state.shown.push(shown);
       if (code) state.frames.push({
         ...code, shown, media: meta.mediaTime, height: meta.height, latency: shown - code.stamp,
       });
@@ -120,7 +122,9 @@ class Watch:
         )
 
     def clear(self) -> None:
-        self.evaluate("() => { probe.frames = []; probe.stalls = []; probe.unread = 0; }")
+        self.evaluate(
+            "() => { probe.frames = []; probe.shown = []; probe.stalls = []; probe.unread = 0; }"
+        )
 
     def frames(self) -> list[dict[str, float]]:
         return list(self.evaluate("() => probe.frames"))
@@ -136,6 +140,15 @@ class Watch:
         """
         shown = [f["shown"] for f in self.frames()]
         return [b - a for a, b in itertools.pairwise(shown) if b - a > longest_ms]
+
+    def standstills(self, longest_ms: float = 250) -> list[float]:
+        """As `freezes`, of all pictures, also those without a block code (a slate's)."""
+        shown = list(self.evaluate("() => probe.shown"))
+        return [b - a for a, b in itertools.pairwise(shown) if b - a > longest_ms]
+
+    def pictures(self) -> int:
+        """How many pictures were presented since `clear`."""
+        return int(self.evaluate("() => probe.shown.length"))
 
     def paints(self) -> dict[str, dict[str, float]]:
         """By cue id: block code and media time of the first picture that showed its element."""
