@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
-    from PIL.ImageFont import FreeTypeFont
 
 BUILT_IN = Path(__file__).parent / "fonts" / "DejaVuSans-Bold.subset.ttf"
 """Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian."""
@@ -41,12 +41,6 @@ def text_mask(
 
     Text beyond 300 characters is cut; what does not fit is made smaller.
     """
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError:
-        sys.stderr.write("Pillow is not installed: the slate has no text\n")
-        return None
-
     text = _clean(text)
     if not text:
         return None
@@ -78,14 +72,12 @@ def _clean(text: str) -> str:
 
 def squeezed(mask: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
     """Bring a mask to the width of pixels that are not square."""
-    from PIL import Image
-
     if mask.shape[1] == width:
         return mask
     return np.asarray(Image.fromarray(mask).resize((width, mask.shape[0])))
 
 
-def _wrapped(line: str, face: FreeTypeFont, room: int) -> Iterator[str]:
+def _wrapped(line: str, face: ImageFont.FreeTypeFont, room: int) -> Iterator[str]:
     """Break at spaces; a word wider than the line (or a script without spaces) anywhere."""
     current = ""
     for word in line.split(" "):
@@ -104,9 +96,7 @@ def _wrapped(line: str, face: FreeTypeFont, room: int) -> Iterator[str]:
     yield current
 
 
-def _font(path: Path, size: int) -> FreeTypeFont:
-    from PIL import ImageFont
-
+def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
@@ -148,6 +138,6 @@ def _lacking(text: str, path: Path) -> int:
     return sum(not c.isspace() and _drawn(face, c) == none for c in set(text))
 
 
-def _drawn(face: FreeTypeFont, character: str) -> tuple[tuple[int, int], bytes]:
+def _drawn(face: ImageFont.FreeTypeFont, character: str) -> tuple[tuple[int, int], bytes]:
     mask = face.getmask(character)
     return mask.size, bytes(mask)

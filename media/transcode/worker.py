@@ -7,7 +7,6 @@ socket does, so that none outlives the server.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -16,7 +15,6 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from media.model import Kind
-from media.transcode import lettering
 from media.transcode.confine import confine
 from media.transcode.decoding import AudioThread, VideoThread
 from media.transcode.libav import EncoderFailed
@@ -108,8 +106,9 @@ class Worker:
 
     def _report_forever(self) -> None:
         # Not at the start, when viewers wait for the first picture, but before the first slate.
-        with contextlib.suppress(ImportError, OSError):
-            lettering.warm()
+        from media.transcode import lettering
+
+        lettering.warm()
         while not self._finished.wait(REPORT_SECONDS):
             self._outlet.send(self._report())
 

@@ -15,6 +15,8 @@ import pytest
 from config.settings import SlateSettings
 from media.model import Codec
 from media.slate import SlateLoop, SlateOrder
+from media.transcode import lettering
+from media.transcode.lettering import text_mask
 from media.transcode.making import still_slate
 from media.transcode.messages import MakeSlate, SlateMade
 from media.transcode.plan import Plan
@@ -188,7 +190,6 @@ def test_a_picture_of_another_shape_gets_bars() -> None:
 )
 @pytest.mark.parametrize("size", [(640, 360), (360, 640)])
 def test_text_is_drawn_in_the_middle(text: str, size: tuple[int, int]) -> None:
-    pytest.importorskip("PIL")
     plain, lettered = (
         luma(shown(made(order(size, text=words), picture(size)))[0]).astype(int)
         for words in ("", text)
@@ -203,9 +204,6 @@ def test_text_is_drawn_in_the_middle(text: str, size: tuple[int, int]) -> None:
 
 
 def test_long_text_is_wrapped_and_stays_inside() -> None:
-    pytest.importorskip("PIL")
-    from media.transcode.lettering import text_mask
-
     for text in ("word " * 60, "x" * 400, "a\nb\n\nc", "\u202e\x00\x07 ok"):
         mask = text_mask(text, 640, 360)
         assert mask is not None
@@ -217,9 +215,6 @@ def test_long_text_is_wrapped_and_stays_inside() -> None:
 
 
 def test_a_script_that_no_font_has_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("PIL")
-    from media.transcode.lettering import text_mask
-
     assert text_mask("\U0001f9ff\U00012345", 640, 360) is not None
     assert capsys.readouterr().err == (
         "No font has all characters of the slate's text: set slate.font\n"
@@ -227,9 +222,6 @@ def test_a_script_that_no_font_has_is_told(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_configured_font_goes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("PIL")
-    from media.transcode import lettering
-
     other = tmp_path / "font.ttf"
     shutil.copy(lettering.BUILT_IN, other)
     assert lettering.text_mask("abc", 640, 360, font=other) is not None
@@ -240,7 +232,6 @@ def test_a_configured_font_goes_first(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_text_keeps_its_shape_on_wide_pixels() -> None:
-    pytest.importorskip("PIL")
     square, wide = (
         luma(shown(made(order(size, sar=sar, text="HOHOHO"), None))[0]) > 120
         for size, sar in (((640, 360), (1, 1)), ((320, 360), (2, 1)))
