@@ -78,7 +78,8 @@ def main() -> int:
             with pushing(clip, [f"{server.rtmp}/{KEY}"]) as check:
                 server.wait_live("bench0")
                 time.sleep(SETTLE_S)
-                idle = sockets(pid), threads(pid)
+                quiet = sockets(pid)
+                idle = quiet, threads(pid)
                 for number in range(arguments.rounds + 1):
                     before = samples(server)
                     began = time.monotonic()
@@ -94,7 +95,7 @@ def main() -> int:
                         20,
                         "the end of every hostile connection",
                     )
-                    wait_for(lambda: sockets(pid) <= idle[0] + 2, 20, "the end of every socket")
+                    wait_for(lambda: sockets(pid) <= quiet + 2, 20, "the end of every socket")
                     time.sleep(SETTLE_S / 3)
                     check()
                     lag_ms = histogram_percentile(before, after, LAG, 99) * 1000
@@ -102,6 +103,8 @@ def main() -> int:
                         by_label(after, FRAMES, "track")["video",]
                         - by_label(before, FRAMES, "track")["video",]
                     )
+                    if not number:
+                        idle = sockets(pid), threads(pid)
                     resident.append(resident_mb(pid))
                     lags.append(lag_ms)
                     frames.append(taken / span)
