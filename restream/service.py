@@ -72,8 +72,9 @@ class Restreamer:
         meter: RestreamMeter,
         spawn: Spawn,
         utc_ms: Callable[[], int],
+        exists: Callable[[str], bool],
     ) -> None:
-        """`configured`: targets from the configuration, by stream."""
+        """`configured`: targets from the configuration, by stream; `exists`: of a stream."""
         self._settings = settings
         self._configured = configured
         self._store = store
@@ -82,6 +83,7 @@ class Restreamer:
         self._meter = meter
         self._spawn = spawn
         self._utc_ms = utc_ms
+        self._exists = exists
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._changing = asyncio.Lock()
 
@@ -140,8 +142,11 @@ class Restreamer:
         enabled: bool,
         codecs: Iterable[str],
     ) -> None:
-        """Add a target and push to it. Raises `TargetRefused`, `TargetExists`."""
+        """Add a target and push to it. Raises `TargetRefused`, `TargetExists`, `NoSuchTarget`."""
         async with self._changing:
+            if not self._exists(stream):
+                # It went while the request came: what is stored now, its successor would inherit.
+                raise NoSuchTarget("the stream is gone")
             if (stream, name) in self._entries:
                 raise TargetExists(f"there is a target {name!r} already")
             if sum(owner == stream for owner, _ in self._entries) >= self._settings.max_targets:
@@ -182,7 +187,9 @@ class Restreamer:
                     "a new address needs its key with it, the old one is not sent elsewhere",
                     field="key",
                 )
-            endpoint, key = parse_target(url or old.url, key or old.key)
+            endpoint, key = parse_target(
+                old.url if url is None else url, old.key if key is None else key
+            )
             new = replace(
                 old,
                 url=endpoint.url,
@@ -205,11 +212,12 @@ class Restreamer:
             await self._stop(entry)
 
     async def forget(self, stream: str) -> None:
-        """Stop the targets of a stream that is gone."""
+        """Stop the targets of a stream that is gone, and forget them for good."""
         async with self._changing:
-            for (owner, _), entry in tuple(self._entries.items()):
+            for (owner, name), entry in tuple(self._entries.items()):
                 if owner == stream:
                     await self._stop(entry)
+                    await self._store.remove(stream, name)
             self._taps.forget(stream)
 
     def _entry(self, stream: str, name: str) -> _Entry:

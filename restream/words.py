@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 MAX_WORDS = 160
 HIDDEN = "…"
 
 
+_MIN_PIECE = 4
+"""Fewer characters of a key at the end of a text tell nothing."""
+
+
 def redact(text: str, key: str) -> str:
     """Return what a target said, printable and short, with every form of the key hidden.
 
-    Servers repeat the key in their answers: whole, without its query, or percent-decoded.
+    Servers repeat the key in their answers: whole, without its query, percent-encoded or
+    -decoded, in other case; a long one is cut off with the end of what they say.
     """
     text = "".join(c if c.isprintable() else " " for c in text[: 16 * MAX_WORDS])
     name, _, query = key.partition("?")
-    secrets = {key, unquote(key), name, unquote(name), query, unquote(query)}
+    secrets = {form(one) for one in (key, name, query) for form in (str, unquote, quote, _quoted)}
     for secret in sorted(secrets - {""}, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+        text = re.sub(re.escape(secret), HIDDEN, text, flags=re.IGNORECASE)
+        text = _without_piece(text, secret)
     text = " ".join(text.split())
     return text if len(text) <= MAX_WORDS else text[:MAX_WORDS] + HIDDEN
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _without_piece(text: str, secret: str) -> str:
+    """Hide the beginning of a secret that the text ends with."""
+    lowered, secret = text.lower(), secret.lower()
+    for size in range(min(len(secret) - 1, len(text)), _MIN_PIECE - 1, -1):
+        if lowered.endswith(secret[:size]):
+            return text[:-size] + HIDDEN
+    return text
 
 
 def explain(error: Exception, host: str, port: int) -> str:

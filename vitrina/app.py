@@ -161,6 +161,7 @@ class _Server:
             meter=telemetry,
             spawn=supervisor.spawn,
             utc_ms=host.utc_ms,
+            exists=lambda name: self._registry.get(name) is not None,
         )
         self._admin = Admin(
             settings=settings,

@@ -352,6 +352,7 @@ async def shop(tmp_path, streams):
         meter=QuietOverlayMeter(),
         spawn=Spawned,
         utc_ms=lambda: EPOCH_MS,
+        exists=lambda _name: True,
     )
     await targets.load()
     try:

@@ -94,6 +94,15 @@ async def test_a_key_is_never_sent_to_another_server(site):
     status, problem = await call(site, "PATCH", f"{PATH}/tube", {"url": "rtmp://evil.example/app"})
     assert status == 422
     assert problem["errors"][0]["field"] == "key"
+    for body, field in (
+        ({"url": "rtmp://evil.example/app", "key": ""}, "key"),
+        ({"key": ""}, "key"),
+        ({"url": "", "key": "another"}, "url"),
+    ):
+        status, problem = await call(site, "PATCH", f"{PATH}/tube", body)
+        assert (status, problem["errors"][0]["field"]) == (422, field)
+    (stored,) = await TargetStore(site.database).list()
+    assert (stored.url, stored.key) == ("rtmps://tube.example/live2", SECRET)
     status, _ = await call(
         site, "PATCH", f"{PATH}/tube", {"url": "rtmp://b.example/app", "key": "another"}
     )

@@ -33,6 +33,7 @@ class House:
         self.taps = Taps()
         self.meter = Meter()
         self.tasks: dict[str, bool] = {}
+        self.streams = {"show", "other"}
 
     def make(self, *configured: TargetSettings, **settings: int) -> Restreamer:
         return Restreamer(
@@ -44,6 +45,7 @@ class House:
             meter=self.meter,
             spawn=self.spawn,
             utc_ms=lambda: 0,
+            exists=self.streams.__contains__,
         )
 
     def spawn(self, name, factory, *, restart=False):
@@ -123,6 +125,24 @@ async def test_a_stream_that_goes_takes_its_targets_along(house: House) -> None:
         restreamer.get("show", "tube")
     assert [record.stream for record in await house.store.list()] == ["other"]
     assert ("restream_forget", "show", "tube") in house.meter.calls
+
+
+async def test_a_target_that_comes_while_its_stream_goes_is_not_kept_for_the_next_owner(
+    house: House,
+) -> None:
+    streams = StreamStore(house.database)
+    await streams.add("show")
+    restreamer = house.make()
+    await restreamer.load()
+    await streams.remove("show")
+    await add(restreamer)  # its request came between the two halves of the removal
+    await restreamer.forget("show")
+    house.streams.remove("show")
+    with pytest.raises(NoSuchTarget):
+        await add(restreamer, "late")
+    assert await house.store.list() == []
+    assert house.hears() == 0
+    assert restreamer.list("show") == []
 
 
 async def test_a_stored_target_that_cannot_be_used_harms_no_other(house: House) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.rtmp.amf0 import encode
+from ingest.rtmp.chunks import ChunkWriter
+from ingest.rtmp.client import PublishRefused, RtmpPublishClient
+from ingest.rtmp.messages import MessageType
 from restream.backoff import FLOOR_S, refused_delay_s, retry_delay_s
 from restream.words import explain, redact
 
@@ -19,6 +24,26 @@ def test_every_form_of_the_key_is_hidden() -> None:
     key = "live%5Fabc123?sig=s3cret"
     said = "Stream live_abc123 (live%5Fabc123?sig=s3cret) is\r\nbusy; sig=s3cret, live%5Fabc123"
     assert redact(said, key) == "Stream … (…) is busy; …, …"
+
+
+def test_a_key_cut_off_by_the_end_of_an_answer_is_hidden() -> None:
+    key = "eyJhbGciOiJIUzI1NiJ9." + "payload-of-a-token" * 20
+    client = RtmpPublishClient("live", "rtmp://t.example/live", key)
+    client.receive_data(bytes((3,)) + bytes(1536) + bytes(1536))
+    said = encode(
+        "onStatus", 0.0, None, {"level": "error", "code": "x", "description": f"Bad name {key}!"}
+    )
+    writer = ChunkWriter()
+    (event,) = client.receive_data(writer.write(3, MessageType.COMMAND, 0, 0, said))
+    assert isinstance(event, PublishRefused)
+    assert event.text[9:].startswith("eyJ")  # the client bounds what it passes on
+    assert redact(event.text, key) == "Bad name …"
+
+
+def test_a_key_in_other_clothes_is_hidden() -> None:
+    key = "live/Show key+1".replace(" ", "_") + "?token=a/b+c"
+    for said in (quote(key), quote(key, safe=""), key.upper(), key.partition("?")[0].lower()):
+        assert redact(f"no {said}, no", key) == "no …, no"
 
 
 def test_what_a_target_says_is_short() -> None:
