@@ -125,6 +125,8 @@ class LadderSettings(Section):
     """False: only the source rung, no worker unless the audio needs one."""
     passthrough: bool = True
     """Offer the encoder's own video as `source`."""
+    multitrack: bool = True
+    """Offer further video tracks of an encoder as rungs, in place of re-encoded ones."""
     rungs: tuple[RungSettings, ...] = (
         RungSettings(height=720, bitrate_kbps=2800),
         RungSettings(height=480, bitrate_kbps=1200),

@@ -24,9 +24,18 @@ def catch_up(packets: Sequence[Packet], after_ns: int, *, wrap_ticks: int) -> li
 
     `packets` are in decoding order and in the encoder's time (modulus `wrap_ticks`); those that
     arrived before `after_ns` (monotonic) are past: their sound is left out, their pictures get
-    times just before the first picture that is not, and its arrival. The newest picture always
-    keeps its time. Decoding times stay in order, and no picture is presented before its decoding.
+    times just before the first picture that is not, and its arrival. The newest picture of a track
+    always keeps its time. Decoding times stay in order, and no picture is presented before its
+    decoding. Packets of one track number follow those of the one before.
     """
+    moved: list[Packet] = []
+    for track in sorted({packet.track for packet in packets}):
+        of_track = [packet for packet in packets if packet.track == track]
+        moved += _catch_up(of_track, after_ns, wrap_ticks)
+    return moved
+
+
+def _catch_up(packets: Sequence[Packet], after_ns: int, wrap_ticks: int) -> list[Packet]:
     pictures = [packet for packet in packets if packet.kind is Kind.VIDEO]
     past = min(sum(p.arrived_ns < after_ns for p in pictures), len(pictures) - 1)
     if past <= 0:

@@ -76,6 +76,7 @@ class Code(StrEnum):
     SLATE = "slate"
     SLATE_FAILED = "slate_failed"
     CODEC_CHANGED = "codec_changed"
+    TRACKS_MISALIGNED = "tracks_misaligned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

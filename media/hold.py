@@ -45,13 +45,14 @@ class KeyHold:
 
     def add(self, packet: Packet, *, pictures: bool) -> None:
         """Keep a packet; `pictures`: the encoder sends them, so one of theirs comes first."""
-        starts = packet.kind is Kind.VIDEO and packet.key if pictures else not self._groups
+        picture = packet.kind is Kind.VIDEO and packet.track == 0
+        starts = picture and packet.key if pictures else not self._groups
         if starts:
             self._groups.append([])
         elif not self._groups:
             return
         self._groups[-1].append(packet)
-        if packet.kind is Kind.VIDEO:
+        if picture:
             self.picture_ns = packet.arrived_ns
         self._bytes += len(packet.payload)
         if not pictures:

@@ -9,10 +9,10 @@ import structlog
 
 from media.lineup import AUDIO, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
-from media.transcode.plan import Plan, plan_ladder, square_pixels
+from media.transcode.plan import Plan, Sizes, plan_ladder, square_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from config.settings import LadderSettings
     from media.slate import SlateLoop, SlateOrder
@@ -23,6 +23,9 @@ log = structlog.get_logger(__name__)
 
 KEEP_ROUTES = 30 * TICKS_PER_SECOND
 """No worker is further behind: what a rung fed before a change may still come."""
+NEAR = 0.75
+"""A rung with at least this share of the lines of an encoder's smallest track is not worth making:
+the encoder decides on the ladder down to there."""
 
 
 class Encoders(Protocol):
@@ -89,6 +92,8 @@ class Ladder:
         self._lineup = lineup
         self._plan: Plan | None = None
         self._routes: list[Route] = []
+        self._from_tracks: set[str] = set()
+        """Renditions that tracks of an encoder have fed."""
         self._formats: dict[str, TrackFormat] = {}
         self._ended = False
         self.restarts = 0
@@ -103,14 +108,18 @@ class Ladder:
         *,
         passthrough: bool,
         newest_boundary: int | None,
+        tracks: Collection[str] = (),
     ) -> set[str]:
         """Tell the worker what to make of the source; return the renditions it feeds.
 
         All that is listed stays fed. Where the source's own pictures cannot be used, its top
         rung takes the place of `source` for the viewers who are there. Rungs larger than the
         source become the source's own size: scaled up they would cost more and show no more.
+        `tracks`: renditions that further tracks of the encoder feed, and rungs of about their
+        lines are not made.
         """
-        plan, feeds = self._plan_for(video, audio, passthrough=passthrough)
+        self._from_tracks.update(tracks)
+        plan, feeds = self._plan_for(video, audio, passthrough=passthrough, tracks=set(tracks))
         before = {route.name for route in self._routes if route.until is None}
         fed = {name for names in feeds.values() for name in names}
         for name in fed:
@@ -129,16 +138,28 @@ class Ladder:
         return fed
 
     def _plan_for(
-        self, video: TrackFormat | None, audio: TrackFormat | None, *, passthrough: bool
+        self,
+        video: TrackFormat | None,
+        audio: TrackFormat | None,
+        *,
+        passthrough: bool,
+        tracks: set[str],
     ) -> tuple[Plan, dict[str, list[str]]]:
         """Return what to encode, and by rung the renditions that it feeds."""
-        listed = self._listed()
-        plan = plan_ladder(video, audio, self._settings, reencode_source=not passthrough)
+        listed = self._listed() - tracks
+        due = {lines_of(name) for name in listed}
+        sizes = Sizes(
+            without=self._covered(tracks) - due,
+            also={lines_of(name) for name in listed & self._from_tracks},
+        )
+        plan = plan_ladder(
+            video, audio, self._settings, reencode_source=not passthrough, sizes=sizes
+        )
         if plan.rungs or listed:
             short = min(square_pixels(video)) if video is not None else 0
             larger = {name for name in listed if lines_of(name) > short}
             if larger - {rung.name for rung in plan.rungs}:
-                plan = plan_ladder(video, audio, self._settings, reencode_source=True)
+                plan = plan_ladder(video, audio, self._settings, reencode_source=True, sizes=sizes)
         feeds: dict[str, list[str]] = {rung.name: [] for rung in plan.rungs}
         wanted = {f"{rung.height}p" for rung in self._settings.rungs}
         stands_in = not passthrough and self._lineup.get(SOURCE) is not None
@@ -154,6 +175,13 @@ class Ladder:
         if plan.audio is not None:
             feeds[AUDIO] = [AUDIO]
         return plan, feeds
+
+    def _covered(self, tracks: set[str]) -> set[int]:
+        """Lines of the wanted rungs that the encoder's tracks make unnecessary."""
+        if not tracks:
+            return set()
+        enough = min(map(lines_of, tracks)) * NEAR
+        return {rung.height for rung in self._settings.rungs if rung.height >= enough}
 
     def _listed(self) -> set[str]:
         """Re-encoded pictures that viewers know of."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from media.ladder import Ladder
     from media.meter import MediaMeter
     from media.tap import PacketTap
+    from media.tracks import PictureTracks
 
 LONG_GOP_CUTS = 2
 """Segments in a row cut without a key frame after which the source is re-encoded."""
@@ -41,8 +42,10 @@ class Packager:
         settings: LadderSettings,
         meter: MediaMeter,
         tap: PacketTap,
+        tracks: PictureTracks,
     ) -> None:
         self.stream = stream
+        self._tracks = tracks
         self.grid = grid
         self.lineup = lineup
         self.ladder = ladder
@@ -138,7 +141,8 @@ class Packager:
     def _push_video(self, packet: Packet) -> None:
         if packet.key and Kind.VIDEO in self._announced:
             self._saw_key(packet.pts)
-            if not self.pictures or self._changed or self._gop_is_good(packet.pts):
+            due = not self.pictures or self._changed or self._tracks.stale
+            if due or self._gop_is_good(packet.pts):
                 self._start_video(packet.pts)
         if not self.pictures:
             return
@@ -163,6 +167,7 @@ class Packager:
         passing = self._may_pass(video)
         discontinuity = changed or passing != self._passing
         self._passing = passing
+        discontinuity |= self._tracks.start(passing=passing)
         last = self.grid.last
         if last is None or pts > last.start:
             self._add_boundary(pts, discontinuity=discontinuity)
@@ -226,6 +231,7 @@ class Packager:
             self._long_gop = True
             self._good_since = None
             self._passing = False
+            self._tracks.start(passing=False)
             self._apply_formats()
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
@@ -282,7 +288,10 @@ class Packager:
         self._tap.formats(list(self.formats.values()))
         last = self.grid.last
         since = last.start if last is not None else None
-        coded = self.ladder.replan(video, audio, passthrough=self._passing, newest_boundary=since)
+        tracks = self._tracks.names
+        coded = self.ladder.replan(
+            video, audio, passthrough=self._passing, newest_boundary=since, tracks=tracks
+        )
         passed = {}
         if video is not None and self._passing:
             self.lineup.open(SOURCE, Kind.VIDEO)
@@ -290,7 +299,7 @@ class Packager:
         if audio is not None and audio.codec is Codec.AAC:
             self.lineup.open(AUDIO, Kind.AUDIO)
             passed[AUDIO] = audio
-        self.lineup.feed(encoder=passed, worker=coded, since=since or 0)
+        self.lineup.feed(encoder={*passed, *tracks}, worker=coded, since=since or 0)
         for name, track_format in passed.items():
             self.lineup.set_format(name, track_format)
 

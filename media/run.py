@@ -31,6 +31,8 @@ class Run:
     """Holds the first packets, and those after a silence; else None."""
     timeline: Timeline | None = None
     formats: dict[Kind, TrackFormat] = field(default_factory=dict)
+    further: dict[tuple[Kind, int], TrackFormat] = field(default_factory=dict)
+    """Formats of the tracks beside the main ones."""
     started: bool = False
     first: int | None = None
     """Time of the first packet."""

@@ -41,6 +41,17 @@ def no_keyframe(seconds: float) -> str:
     )
 
 
+def tracks_misaligned(numbers: Sequence[int]) -> str:
+    """Say that further video tracks cannot be cut into segments where the main one is."""
+    which = " and ".join(map(str, numbers))
+    what = f"Video tracks {which} have" if len(numbers) > 1 else f"Video track {which} has"
+    return (
+        f"{what} key frames at other times than video track 0, or none: re-encoded pictures take "
+        "the place of what does not fit. Give all video tracks the same encoder, keyframe "
+        "interval and frame rate, without scene-cut key frames, and start the stream again."
+    )
+
+
 SOURCE_REENCODED = (
     "The source picture is still re-encoded because key frames were too far apart earlier: it is "
     "sent untouched again once they have been in time for 10 s."

@@ -6,6 +6,7 @@ run would lie that much too late on the show clock, and every cue with it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
@@ -21,6 +22,19 @@ MAX_BACKLOG = 4 * TICKS_PER_SECOND
 """More media than this at once is no backlog but a file pushed at full speed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackChange:
+    """A further track was announced, with its format, or ended."""
+
+    track: int
+    kind: Kind
+    format: TrackFormat | None
+
+
+Item = Packet | TrackFormat | Kind | TrackChange
+"""A format or a kind alone is that of the main track."""
+
+
 class Settling:
     """Collects packets in source time, and what changes their tracks between them, in order.
 
@@ -29,7 +43,7 @@ class Settling:
 
     def __init__(self, now: Callable[[int], int]) -> None:
         self._now = now
-        self._items: list[Packet | TrackFormat | Kind] = []
+        self._items: list[Item] = []
         self._first: Packet | None = None
         self._bytes = 0
         self._late = 0
@@ -43,7 +57,7 @@ class Settling:
             passed = self._now(packet.arrived_ns) - self._now(first.arrived_ns)
             self._late = max(self._late, packet.dts - first.dts - passed)
 
-    def hold_change(self, change: TrackFormat | Kind) -> bool:
+    def hold_change(self, change: TrackFormat | Kind | TrackChange) -> bool:
         """Keep a new format, or the end of a track; False while no packet came before it."""
         if self._first is None:
             return False
@@ -64,7 +78,7 @@ class Settling:
             return True
         return len(self._items) >= MAX_PACKETS or self._bytes >= MAX_BYTES
 
-    def release(self) -> tuple[list[Packet | TrackFormat | Kind], int]:
+    def release(self) -> tuple[list[Item], int]:
         """Return what was held, and by how many ticks the first packet arrived late."""
         items, self._items = self._items, []
         late, self._late = self._late, 0

@@ -23,11 +23,12 @@ from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 from media.packager import Packager
 from media.programme import HESITATION, Feeder, Programme
 from media.run import Run
-from media.settling import Settling
+from media.settling import Settling, TrackChange
 from media.slatedesk import SlateDesk, SlateRecipe
 from media.slatenotes import SlateNotes
 from media.tap import Tap
 from media.timeline import Timeline
+from media.tracks import PictureTracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,16 @@ class Show:
         self.ended = False
         self.ladder = Ladder(stream=stream, settings=ladder, lineup=self.lineup, make=encoders)
         self._tap = tap if tap is not None else Tap()
+        self._tracks = PictureTracks(
+            stream=stream,
+            enabled=ladder.multitrack,
+            grid=self.grid,
+            lineup=self.lineup,
+            findings=self.findings,
+            meter=meter,
+            on_air=lambda: self.feeder is Feeder.ENCODER,
+            now_ms=lambda: clock.utc_ms(self.now),
+        )
         self._packager = Packager(
             stream=stream,
             grid=self.grid,
@@ -108,6 +119,7 @@ class Show:
             settings=ladder,
             meter=meter,
             tap=self._tap,
+            tracks=self._tracks,
         )
         self._health = Health(
             findings=self.findings,
@@ -182,6 +194,7 @@ class Show:
         self._forget_run()
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
+        self._tracks.begin()
         self._programme.begin(self._run)
         if not switched:
             self._health.began(self.now)
@@ -190,6 +203,7 @@ class Show:
         """Note that the publisher left: what it sent is published, then come slate or gaps."""
         if self._run is not None:
             self._forget_run()
+            self._tracks.begin()
             self._programme.end(self.now)
 
     def _forget_run(self) -> None:
@@ -213,6 +227,23 @@ class Show:
             return
         if run.settling is None or not run.settling.hold_change(kind):
             self._programme.drop_track(run, kind)
+
+    def change_track(self, change: TrackChange) -> None:
+        """Note that a further track was announced, changed or ended."""
+        run = self._run
+        if run is not None and (run.settling is None or not run.settling.hold_change(change)):
+            self._change_track(run, change)
+
+    def _change_track(self, run: Run, change: TrackChange) -> None:
+        place = (change.kind, change.track)
+        if change.format is None:
+            run.further.pop(place, None)
+        else:
+            run.further[place] = change.format
+        if change.kind is Kind.VIDEO and change.format is not None:
+            self._tracks.set_format(change.track, change.format)
+        elif change.kind is Kind.VIDEO:
+            self._tracks.drop(change.track)
 
     def push(self, packet: Packet) -> None:
         """Take one access unit in the encoder's time."""
@@ -245,6 +276,8 @@ class Show:
                 self._take(run, timeline, item)
             elif isinstance(item, TrackFormat):
                 self._programme.set_format(run, item)
+            elif isinstance(item, TrackChange):
+                self._change_track(run, item)
             else:
                 self._programme.drop_track(run, item)
 
@@ -260,9 +293,15 @@ class Show:
 
     def _take(self, run: Run, timeline: Timeline, packet: Packet) -> None:
         packet = timeline.map(packet)
+        if packet.track:
+            if packet.kind is Kind.VIDEO:
+                self._tracks.push(packet)
+            return
         run.mapped(packet, self.clock.now(packet.arrived_ns))
         self._heard = run.heard
         self._programme.take(run, packet)
+        if packet.kind is Kind.VIDEO:
+            self._tracks.follow(packet)
 
     def _repaired(self, reason: Repair) -> None:
         self._meter.repaired(self.stream, reason.value)

@@ -46,6 +46,8 @@ class Source:
     wrap_ticks: int
     vitals: Vitals
     formats: dict[Kind, TrackFormat] = field(default_factory=dict)
+    further: dict[tuple[Kind, int], TrackFormat] = field(default_factory=dict)
+    """Formats of the tracks beside the main ones."""
     hold: KeyHold = field(default_factory=KeyHold)
     assessment: Assessment = field(default_factory=lambda: Assessment(score=1.0))
     well_ns: int | None = None

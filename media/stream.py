@@ -18,6 +18,7 @@ from media.excess import ExcessWatch
 from media.findings import Code, Severity
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
 from media.model import Kind, Packet, Role, TrackFormat
+from media.settling import TrackChange
 from media.show import Show
 from media.slatedesk import recipe_for
 from media.switcher import Switcher
@@ -111,20 +112,31 @@ class Publication:
         check_format(track_format, self._limits)
         self._tracks.add((track_format.kind, track))
         check_tracks(len(self._tracks), self._limits)
-        if track == 0 and not self.closed:
+        if self.closed:
+            return
+        if track == 0:
             self._stream.switcher.set_format(self.source, track_format)
+        else:
+            change = TrackChange(track=track, kind=track_format.kind, format=track_format)
+            self._stream.switcher.change_track(self.source, change)
 
     def drop_track(self, track: int, kind: Kind) -> None:
         """Note that the encoder ended a track."""
-        if track == 0 and not self.closed:
+        self._tracks.discard((kind, track))
+        if self.closed:
+            return
+        if track == 0:
             self._stream.switcher.drop_track(self.source, kind)
+        else:
+            change = TrackChange(track=track, kind=kind, format=None)
+            self._stream.switcher.change_track(self.source, change)
 
     def push(self, packet: Packet) -> None:
         """Take one access unit in source time; raises `media.limits.LimitExceeded`."""
         excess = self._watch.add(packet)
         if excess is not None or self._excess:
             self._note(excess)
-        if packet.track == 0 and not self.closed:
+        if not self.closed:
             self.packets += 1
             self._stream.switcher.push(self.source, packet)
 

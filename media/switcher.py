@@ -17,6 +17,7 @@ from media import sentences
 from media.catchup import catch_up
 from media.findings import Code, Severity
 from media.model import TICKS_PER_SECOND, Kind, Packet, Role, TrackFormat
+from media.settling import TrackChange
 from media.source import Source, SourceRefused, SourceState, SourceView
 from media.standby import Reason, StandbyRule, other
 from media.vitals import SECOND_NS, Assessment, Vitals
@@ -123,6 +124,16 @@ class Switcher:
         if source is self._on_air:
             self._show().set_format(track_format)
 
+    def change_track(self, source: Source, change: TrackChange) -> None:
+        """Note that an encoder announced or ended a track beside its main ones."""
+        place = (change.kind, change.track)
+        if change.format is None:
+            source.further.pop(place, None)
+        else:
+            source.further[place] = change.format
+        if source is self._on_air:
+            self._show().change_track(change)
+
     def drop_track(self, source: Source, kind: Kind) -> None:
         """Note that an encoder ended a track."""
         source.formats.pop(kind, None)
@@ -133,7 +144,8 @@ class Switcher:
 
     def push(self, source: Source, packet: Packet) -> None:
         """Take one access unit in the encoder's time."""
-        source.vitals.take(packet)
+        if packet.track == 0:
+            source.vitals.take(packet)
         if source is self._on_air:
             self._show().push(packet)
             return
@@ -233,6 +245,8 @@ class Switcher:
         show.begin_run(protocol=new.protocol, wrap_ticks=new.wrap_ticks, switched=True)
         for track_format in new.formats.values():
             show.set_format(track_format)
+        for (kind, track), track_format in new.further.items():
+            show.change_track(TrackChange(track=track, kind=kind, format=track_format))
         for packet in held:
             show.push(packet)
         self._meter.switched(self._stream, move.reason.value)
@@ -309,4 +323,6 @@ class Switcher:
 
 def _starts(source: Source, packet: Packet) -> bool:
     """Whether the encoder can go on air with this packet."""
+    if packet.track:
+        return False
     return packet.kind is Kind.VIDEO and packet.key if source.pictures else True

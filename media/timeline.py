@@ -283,8 +283,9 @@ class Timeline:
         assert reference is not None
         least, reference.least = reference.least, _NEVER
         queueing = self._drift.add(arrived, least) if least != _NEVER else 0
-        for track in self._tracks.values():
-            if track is reference or _NEVER in (track.least, least):
+        for (kind, _), track in self._tracks.items():
+            # Pictures of all tracks come of one clock, and have to stay together.
+            if kind is self._reference_kind or _NEVER in (track.least, least):
                 continue
             between, track.least = track.least - least, _NEVER
             if queueing > CALM:

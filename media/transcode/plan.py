@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from media.model import Codec, TrackFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from config.settings import LadderSettings
 
 AUDIO = "audio"
@@ -68,12 +70,24 @@ class Plan:
         return not self.rungs and self.audio is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Where the rungs differ from those of the settings, in lines."""
+
+    without: Collection[int] = ()
+    also: Collection[int] = ()
+
+
+USUAL = Sizes()
+
+
 def plan_ladder(
     video: TrackFormat | None,
     audio: TrackFormat | None,
     settings: LadderSettings,
     *,
     reencode_source: bool,
+    sizes: Sizes = USUAL,
 ) -> Plan:
     """Return what to encode of a source.
 
@@ -82,7 +96,7 @@ def plan_ladder(
     """
     rungs: tuple[Rung, ...] = ()
     if video is not None and video.width > 0 and video.height > 0:
-        rungs = _rungs(*square_pixels(video), settings, reencode_source)
+        rungs = _rungs(*square_pixels(video), settings, reencode_source, sizes)
     return Plan(rungs=rungs, audio=_audio(audio, settings))
 
 
@@ -108,25 +122,30 @@ def _even(wanted: float, limit: int) -> int:
 
 
 def _rungs(
-    width: int, height: int, settings: LadderSettings, reencode_source: bool
+    width: int, height: int, settings: LadderSettings, reencode_source: bool, asked: Sizes
 ) -> tuple[Rung, ...]:
     short = min(width, height)
     wanted = {r.height: r.bitrate_kbps for r in settings.rungs if r.height <= short}
     if not settings.enabled:
         wanted = {}
+    wanted = {lines: kbps for lines, kbps in wanted.items() if lines not in asked.without}
+    for lines in asked.also:
+        if 2 <= lines <= short and lines not in wanted:
+            size = fit(width, height, lines)
+            wanted[lines] = _usual_kbps(size, settings)
     sizes = {lines: fit(width, height, lines) for lines in wanted}
     if reencode_source:
         top = max(2, short - short % 2)
         sizes[top] = (_even(width, width), _even(height, height))
-        wanted[top] = _top_kbps(sizes[top], width, height, settings)
+        wanted[top] = _usual_kbps(sizes[top], settings)
     return tuple(
         _rung(lines, sizes[lines], wanted[lines], settings) for lines in sorted(sizes, reverse=True)
     )
 
 
-def _top_kbps(size: tuple[int, int], width: int, height: int, settings: LadderSettings) -> int:
-    """Bitrate of the re-encoded source: as configured for its lines, else by its pixels."""
-    lines = min(width, height)
+def _usual_kbps(size: tuple[int, int], settings: LadderSettings) -> int:
+    """Bitrate of any size: as configured for its lines, else by its pixels."""
+    lines = min(size)
     for rung in settings.rungs:
         if rung.height == lines:
             return rung.bitrate_kbps

@@ -1,0 +1,265 @@
+"""Further video tracks of an encoder: used untouched where they fit, else replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from config.settings import LadderSettings, RungSettings
+from media.findings import Code
+from media.model import Codec, Kind, Packet, TrackFormat
+from media.settling import TrackChange
+from tests.media.test_show import AAC, Clip, Stage, segments
+
+pytestmark = pytest.mark.component
+
+LADDER = LadderSettings(rungs=(RungSettings(height=144, bitrate_kbps=400),), preset="ultrafast")
+
+
+@pytest.fixture(scope="module")
+def large() -> Clip:
+    return Clip((480, 270))
+
+
+@pytest.fixture(scope="module")
+def middle() -> Clip:
+    return Clip((320, 180))
+
+
+@pytest.fixture(scope="module")
+def small() -> Clip:
+    return Clip((256, 144))
+
+
+class Studio(Stage):
+    """An encoder with several video tracks: `tracks` by number, with the delay of their GOP."""
+
+    def __init__(self, ladder: LadderSettings = LADDER) -> None:
+        super().__init__(ladder)
+        self.tracks: dict[int, tuple[Clip, int]] = {}
+        self.sent: dict[int, list[bytes]] = {}
+        self.first = True
+        """Further tracks send ahead of the main one."""
+
+    def announce(self, number: int, clip: Clip, *, late: int = 0) -> None:
+        self.tracks[number] = (clip, late)
+        self.show.change_track(TrackChange(track=number, kind=Kind.VIDEO, format=clip.format))
+
+    def end(self, number: int) -> None:
+        del self.tracks[number]
+        self.show.change_track(TrackChange(track=number, kind=Kind.VIDEO, format=None))
+
+    def show_clips(self, main: Clip, frames: range, *, worker: Clip | None = None) -> None:
+        for number in frames:
+            order: list[Callable[[], None]] = [
+                lambda n=number: self._push_main(main, n),  # type: ignore[misc]
+                lambda n=number: self._push_tracks(n),  # type: ignore[misc]
+            ]
+            if self.first:
+                order.reverse()
+            for step in order:
+                step()
+            if worker is not None and self.worker is not None:
+                self.worker.answer(worker)
+
+    def _push_main(self, clip: Clip, number: int) -> None:
+        while self._sound_at <= number * 3000:
+            self._push(Codec.AAC, self._sound_at, True, bytes([33, 16, 4, 96, 140, 29]))
+            self._sound_at += 1920
+        self.play(clip, range(number, number + 1), sound=False)
+
+    def begin(self, *formats: TrackFormat) -> None:
+        self._sound_at = 0
+        super().begin(*formats)
+
+    def _push_tracks(self, number: int) -> None:
+        for track, (clip, late) in self.tracks.items():
+            key, payload = clip.units[(number - late) % len(clip.units)]
+            self.sent.setdefault(track, []).append(payload)
+            self.show.push(
+                Packet(
+                    track=track,
+                    codec=Codec.H264,
+                    dts=number * 3000,
+                    pts=number * 3000,
+                    key=key,
+                    payload=payload,
+                    arrived_ns=self.now_ns,
+                )
+            )
+
+    def bytes_of(self, name: str, text: str) -> bytes:
+        rendition = self.rendition(name)
+        found = [rendition.resource(n) for n in re.findall(r"^(r-\d+\.m4s)$", text, re.M)]
+        return b"".join(part.body for part in found if part is not None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_aligned_tracks_are_the_ladder_untouched(
+    large: Clip, middle: Clip, small: Clip, first: bool
+):
+    studio = Studio()
+    studio.first = first
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.announce(2, small)
+    studio.show_clips(large, range(320))
+    assert studio.names() == ["source", "180p", "144p", "audio"]
+    assert studio.worker is not None
+    assert all(plan.empty for plan in studio.worker.plans)
+    texts = {name: await studio.text(name) for name in studio.names()}
+    starts = set()
+    for name, text in texts.items():
+        listed = segments(text)
+        assert len(listed) == 5, name
+        assert not any(gap for _, _, gap in listed), name
+        assert all(abs(duration - 2) < 0.05 for _, duration, _ in listed), name
+        assert "DISCONTINUITY\n" not in text
+        if name != "audio":
+            starts.add(re.findall(r"PROGRAM-DATE-TIME:(\S+)", text)[0])
+    assert len(starts) == 1, starts
+    for name, track in (("180p", 1), ("144p", 2)):
+        body = studio.bytes_of(name, texts[name])
+        assert all(payload in body for payload in studio.sent[track][:300])
+    assert not studio.show.findings.is_open(Code.TRACKS_MISALIGNED)
+
+
+async def test_rungs_below_the_smallest_track_are_still_made(large: Clip, small_clip2: Clip):
+    studio = Studio(
+        LadderSettings(
+            rungs=(
+                RungSettings(height=200, bitrate_kbps=400),
+                RungSettings(height=144, bitrate_kbps=300),
+            )
+        )
+    )
+    studio.begin(large.format, AAC)
+    studio.announce(1, small_clip2)
+    studio.show_clips(large, range(60))
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["144p"]
+
+
+@pytest.fixture(scope="module")
+def small_clip2() -> Clip:
+    return Clip((400, 220))
+
+
+async def test_a_track_with_other_key_frames_is_replaced_by_the_worker(
+    large: Clip, middle: Clip, small: Clip
+):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle, late=20)
+    studio.announce(2, small)
+    studio.show_clips(large, range(180))
+    assert studio.names() == ["source", "144p", "audio"]
+    studio.show_clips(large, range(180, 600), worker=middle)
+    assert studio.names() == ["source", "180p", "144p", "audio"]
+    finding = next(f for f in studio.show.findings.open() if f.code == Code.TRACKS_MISALIGNED)
+    assert "track 1 has" in finding.text
+    assert "keyframe interval" in finding.text
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["180p"]
+    for name in ("180p", "144p", "source"):
+        assert not any(gap for _, _, gap in segments(await studio.text(name))[-4:]), name
+    small_text = await studio.text("144p")
+    assert not any(gap for _, _, gap in segments(small_text))
+
+
+async def test_a_jitter_of_milliseconds_is_no_misalignment(large: Clip, middle: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    for number in range(320):
+        studio._push_main(large, number)
+        key, payload = middle.units[number % 180]
+        at = number * 3000 + (90, -180, 0)[number // 60 % 3]
+        studio.show.push(
+            Packet(
+                track=1,
+                codec=Codec.H264,
+                dts=at,
+                pts=at,
+                key=key,
+                payload=payload,
+                arrived_ns=studio.now_ns,
+            )
+        )
+    listed = segments(await studio.text("180p"))
+    assert [msn for msn, _, _ in listed] == list(range(5))
+    assert not any(gap for _, _, gap in listed)
+    assert not studio.show.findings.is_open(Code.TRACKS_MISALIGNED)
+
+
+async def test_a_late_track_takes_over_from_the_worker(large: Clip, small: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.show_clips(large, range(150), worker=small)
+    assert studio.names() == ["source", "144p", "audio"]
+    studio.announce(1, small)
+    studio.show_clips(large, range(150, 520), worker=small)
+    assert studio.worker is not None
+    assert studio.worker.plans[-1].empty
+    text = await studio.text("144p")
+    assert not any(gap for _, _, gap in segments(text))
+    body = studio.bytes_of("144p", text)
+    assert all(payload in body for payload in studio.sent[1][120:300])
+
+
+async def test_when_a_track_ends_the_worker_goes_on(large: Clip, small: Clip, middle: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.announce(2, small)
+    studio.show_clips(large, range(200))
+    studio.end(1)
+    studio.show_clips(large, range(200, 600), worker=middle)
+    listed = segments(await studio.text("180p"))
+    assert sum(gap for _, _, gap in listed) <= 1
+    assert not listed[-1][2]
+    assert not any(gap for _, _, gap in segments(await studio.text("144p")))
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["180p"]
+
+
+async def test_an_encoder_without_tracks_follows_one_with_them(
+    large: Clip, small: Clip, middle: Clip
+):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.announce(2, small)
+    studio.show_clips(large, range(200))
+    studio.show.end_run()
+    studio.wait(3)
+    studio.tracks.clear()
+    studio.begin(large.format, AAC)
+    studio.show_clips(large, range(300), worker=middle)
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["180p", "144p"]
+    for name in ("180p", "144p"):
+        assert not segments(await studio.text(name))[-1][2], name
+
+
+async def test_two_tracks_of_the_same_lines_have_names_of_their_own(large: Clip, small: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, small)
+    studio.announce(2, small)
+    studio.show_clips(large, range(150))
+    assert sorted(studio.names()) == ["144p", "144p-2", "audio", "source"]
+
+
+async def test_tracks_are_left_out_where_the_settings_say_so(large: Clip, small: Clip):
+    studio = Studio(LADDER.model_copy(update={"multitrack": False}))
+    studio.begin(large.format, AAC)
+    studio.announce(1, small)
+    studio.show_clips(large, range(150), worker=small)
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["144p"]
+    body = studio.bytes_of("144p", await studio.text("144p"))
+    assert studio.names() == ["source", "144p", "audio"]
+    assert body
