@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ingest.rtmp.errors import Fault, NeedsMoreDataError, RtmpError
@@ -84,6 +85,9 @@ class ChunkReader:
         self.delta_after_absolute = False
         """After a type 0 header, does a type 3 header of a new message add that header's
         timestamp (FMLE and those who call themselves so, FFmpeg too) or nothing?"""
+        self.budget = math.inf
+        """Chunk headers that may still be read; at 0 `next_message` pauses. They may be millions
+        in a message: a chunk size of 1 is allowed."""
         self._data = b""
         self._pos = 0
         self._streams: dict[int, _ChunkStream] = {}
@@ -100,15 +104,16 @@ class ChunkReader:
         self._pos = 0
 
     def next_message(self) -> Message | None:
-        """Return the next complete message, None when more bytes are needed.
+        """Return the next complete message, None when more bytes or `budget` are needed.
 
         Raises `RtmpError` (chunk, too_big); the reader is not usable after it.
         """
         while True:
             stream = self._current
             if stream is None:
-                if self._pos >= len(self._data):
+                if self._pos >= len(self._data) or self.budget <= 0:
                     return None
+                self.budget -= 1
                 try:
                     stream = self._read_header()
                 except NeedsMoreDataError:

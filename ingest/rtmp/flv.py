@@ -139,6 +139,10 @@ _ONE_TRACK, _MANY_TRACKS, _MANY_CODECS = range(3)
 _ORDER_UNSPECIFIED, _ORDER_NATIVE, _ORDER_CUSTOM = range(3)
 _NANO_OFFSET = 0
 _MAX_NANO = 999_999
+_MAX_MOD_EX = 16
+"""ModEx prefixes of one message; there is one kind. Three bytes each, they could be millions."""
+_MAX_TRACKS = 256
+"""Track numbers have a byte, and a message holds each once."""
 _COMPOSED = (Codec.H264, Codec.HEVC)
 """Codecs whose CodedFrames carry a composition time."""
 
@@ -243,7 +247,9 @@ class _Cursor:
     def mod_ex(self, packet_type: int) -> tuple[int, int]:
         """Read ModEx prefixes; return the packet type behind them and the nanosecond offset."""
         offset_ns = 0
-        while packet_type == PacketType.MOD_EX:
+        for _ in range(_MAX_MOD_EX):
+            if packet_type != PacketType.MOD_EX:
+                return packet_type, offset_ns
             size = self.number(1) + 1
             if size == 256:
                 size = self.number(2) + 1
@@ -252,7 +258,7 @@ class _Cursor:
             if after >> 4 == _NANO_OFFSET:
                 offset_ns = min(int.from_bytes(data[:3], "big"), _MAX_NANO)
             packet_type = after & 15
-        return packet_type, offset_ns
+        raise RtmpError(Fault.MEDIA, f"A media message has {_MAX_MOD_EX} ModEx prefixes or more.")
 
     def tracks(self, multitrack: int | None) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield (track, FourCC, payload) of the body; `multitrack` None where it is single."""
@@ -265,12 +271,16 @@ class _Cursor:
         if multitrack == _ONE_TRACK:
             yield self.number(1), fourcc, self.body[self.pos :]
             return
-        while self.pos < len(self.body):
+        for _ in range(_MAX_TRACKS):
+            if self.pos == len(self.body):
+                return
             if multitrack == _MANY_CODECS:
                 fourcc = self.take(4)
             track = self.number(1)
             size = self.number(3)
             yield track, fourcc, self.take(size)
+        if self.pos < len(self.body):
+            raise RtmpError(Fault.MEDIA, f"A media message holds more than {_MAX_TRACKS} tracks.")
 
 
 def _enhanced_video(body: bytes) -> Iterator[FlvValue]:

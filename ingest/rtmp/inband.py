@@ -20,6 +20,8 @@ _RECOVERY_POINT = 6
 """SEI payload type (H.264 D.1, H.265 D.2.1)."""
 _INTRA_SLICES = (2, 4)
 """slice_type modulo 5: I and SI (H.264 table 7-6)."""
+_MAX_SEI = 256
+"""Messages of one NAL unit that are looked at; two bytes each, they could be millions."""
 _SLICE_HEAD = 12
 """Bytes that hold first_mb_in_slice and slice_type, at most 33 and 7 bits."""
 
@@ -75,7 +77,9 @@ def nal_kind(codec: Codec, first: int) -> int:
 def _has_recovery_point(messages: bytes) -> bool:
     """Walk the SEI messages of a NAL unit (H.264 7.3.2.3.1)."""
     pos, end = 0, len(messages)
-    while pos < end:
+    for _ in range(_MAX_SEI):
+        if pos >= end:
+            break
         header = [0, 0]
         for field in range(2):
             while pos < end and messages[pos] == 0xFF:

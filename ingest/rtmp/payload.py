@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest.rtmp.errors import Fault, RtmpError
+from media.bitstream.nal import MAX_NALS
 from media.model import Codec
 
 _LENGTH_SIZE_AT = {Codec.H264: 4, Codec.HEVC: 21}
@@ -33,10 +34,15 @@ def with_four_byte_lengths(codec: Codec, record: bytes) -> bytes:
 
 
 def widen_lengths(payload: bytes, size: int) -> bytes:
-    """Rewrite NAL unit lengths of `size` bytes to 4. Raises `RtmpError` (media) on overrun."""
+    """Rewrite NAL unit lengths of `size` bytes to 4.
+
+    Raises `RtmpError` (media) on overrun, and on more than `MAX_NALS` units.
+    """
     parts: list[bytes] = []
     pos = 0
     while pos < len(payload):
+        if len(parts) >= 2 * MAX_NALS:
+            raise RtmpError(Fault.MEDIA, f"A picture holds more than {MAX_NALS} NAL units.")
         start = pos + size
         length = int.from_bytes(payload[pos:start], "big")
         pos = start + length

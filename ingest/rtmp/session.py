@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
@@ -47,7 +46,8 @@ EARLY_MESSAGES = 256
 """As for the bytes: a header of one byte makes an empty message, and each costs parsing time.
 Encoders send fewer than twenty."""
 TURN_COST = 1024
-"""What one turn may parse: a message costs 1, AMF also 1 per 8 bytes. About 5 ms of empty ones."""
+"""What one turn may parse: a chunk costs 1, a member of an aggregate too, AMF 1 per 8 bytes.
+About 5 ms of empty messages."""
 EARLY_TURN_COST = 128
 """The same for strangers, of whom there may be hundreds at once."""
 MAX_STREAMS = 16
@@ -104,7 +104,6 @@ class ServerSession:
         self._now_ns = 0
         self._early_left = EARLY_BYTES
         self._early_messages = EARLY_MESSAGES
-        self._turn = math.inf
         self._window = WINDOW_BYTES
         self._acknowledged = 0
         self._app = ""
@@ -122,11 +121,11 @@ class ServerSession:
     @property
     def turn_over(self) -> bool:
         """Whether `next_event` stopped early: there may be more in another turn."""
-        return self._turn <= 0
+        return self._reader.budget <= 0
 
     def begin_turn(self) -> None:
         """Let `next_event` parse for a while and then say None, so that others get the CPU."""
-        self._turn = TURN_COST if self.state is State.PUBLISHING else EARLY_TURN_COST
+        self._reader.budget = TURN_COST if self.state is State.PUBLISHING else EARLY_TURN_COST
 
     def receive_data(self, data: bytes, now_ns: int) -> None:
         """Take bytes read at `now_ns`. Raises `RtmpError` (handshake, protocol)."""
@@ -162,7 +161,11 @@ class ServerSession:
         while not self._events:
             if self.turn_over or self.state in (State.HANDSHAKE, State.AUTHORIZING, State.FAILED):
                 return None
-            message = next(self._aggregate, None) or self._reader.next_message()
+            message = next(self._aggregate, None)
+            if message is not None:
+                self._reader.budget -= 1  # the others have a chunk header each
+            else:
+                message = self._reader.next_message()
             if message is None:
                 return None
             self._charge(message)
@@ -219,9 +222,8 @@ class ServerSession:
 
     def _charge(self, message: Message) -> None:
         """Count a message towards the turn and, from a stranger, towards the limit."""
-        self._turn -= 1
         if message.type not in (MessageType.VIDEO, MessageType.AUDIO, MessageType.AGGREGATE):
-            self._turn -= len(message.payload) >> 3
+            self._reader.budget -= len(message.payload) >> 3
         if self.state is not State.PUBLISHING:
             self._early_messages -= 1
             if self._early_messages < 0:

@@ -50,7 +50,8 @@ class Certificate:
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:
-            context.load_cert_chain(self._certificate, self._key)
+            # Without a password OpenSSL would ask the terminal, and the server stand still.
+            context.load_cert_chain(self._certificate, self._key, password="")
         except (OSError, ValueError) as err:
             # ssl.SSLError is an OSError; its text holds no part of the key.
             raise CertificateUnusable(

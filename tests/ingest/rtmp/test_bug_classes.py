@@ -420,3 +420,39 @@ async def test_a_stranger_cannot_end_the_stream_of_another() -> None:
         await hostile(server, HANDSHAKE + CONNECT + stops + CREATE + stops + publish("wrong"))
         (publication,) = server.gate.publications
         assert publication.closed == []
+
+
+CONFIG_1 = AVC_CONFIG[:9] + bytes((AVC_CONFIG[9] & 0xFC,)) + AVC_CONFIG[10:]
+"""The same with NAL unit lengths of one byte."""
+MEDIA_BOMBS = {
+    "prefixes without end": (b"", b"\x97" + b"\0\0\x07" * MIB),
+    "a million tracks": (AVC_CONFIG, b"\xa6\x13avc1" + b"\0\0\0\1\x01" * MIB),
+    "a million unknown tracks": (AVC_CONFIG, b"\xa6\x20" + b"zzzz\x01\0\0\0" * MIB),
+    "a million empty NAL units": (CONFIG_1, b"\x17\1\0\0\0" + bytes(MIB)),
+    "a million SEI messages": (
+        AVC_CONFIG,
+        b"\x17\1\0\0\0" + struct.pack(">I", 2 * MIB + 1) + b"\x06" + b"\1\0" * MIB,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", MEDIA_BOMBS)
+async def test_a_message_that_unfolds_into_millions_costs_no_time(bomb: str) -> None:
+    config, frame = MEDIA_BOMBS[bomb]
+    loop = asyncio.get_running_loop()
+    async with beside_a_good_one(max_connections_per_address=9) as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        publication = server.gate.publications[-1]
+        peer.send(picture(config) if config else b"")
+        peer.send(picture(frame))
+        peer.send(picture(b"\x57\0", at=40))  # a command frame: nothing
+        spent = -time.process_time()
+        began = loop.time()
+        peer.writer.write_eof()
+        await seen(lambda: bool(publication.closed))
+        spent += time.process_time()
+        # Unfolded, each took half a second and more, and some of them gigabytes.
+        assert spent < 0.3, (spent, loop.time() - began)
+        assert len(publication.packets) <= 1
+        peer.close()

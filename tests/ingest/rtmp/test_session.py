@@ -653,3 +653,16 @@ def test_any_order_of_anything_raises_only_the_typed_error(
             talk.send(part)
             if talk.session.state is State.AUTHORIZING and accept:
                 talk.session.accept_publish()
+
+
+def test_a_turn_ends_among_chunks_of_a_byte(live: Talk) -> None:
+    live.send(whole(2, 1, (1).to_bytes(4, "big")))
+    live.session.begin_turn()
+    chunks = header(0, 3, length=30_000, type_id=19) + b"\xc3".join([b"\0"] * 30_000)
+    assert live.send(chunks) == []
+    turns = 1
+    while live.session.turn_over:
+        live.session.begin_turn()
+        live.events()
+        turns += 1
+    assert turns > 30_000 // TURN_COST

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import pty
 import shutil
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -178,3 +181,35 @@ async def test_a_stranger_is_cut_ahead_of_the_handshake(tmp_path: Path) -> None:
         assert await peer.until_closed() == b""
         assert server.meter.rejections == {"address": 1}
         assert server.meter.opened == 0
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "locked")
+    locked = tmp_path / "locked.pem"
+    subprocess.run(
+        ["openssl", "ec", "-in", key, "-out", locked, "-aes128", "-passout", "pass:secret"],
+        check=True,
+        capture_output=True,
+    )
+    # In a process with a terminal of its own, where OpenSSL would ask for the password.
+    script = (
+        "import sys; from pathlib import Path; from ingest.rtmp.tls import Certificate\n"
+        "try: Certificate(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "except ValueError as error: print(error)\n"
+    )
+    leader, follower = pty.openpty()
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", script, certificate, locked],
+            check=True,
+            stdin=follower,
+            capture_output=True,
+            start_new_session=True,
+            timeout=20,
+            text=True,
+        )
+    finally:
+        os.close(leader)
+        os.close(follower)
+    assert "cannot be used" in asked.stdout, asked.stderr
+    assert "pass phrase" not in asked.stderr
