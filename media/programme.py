@@ -16,7 +16,7 @@ from media.lineup import AUDIO
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.reel import Reel, still
 from media.settling import SETTLE
-from media.silence import silent_units
+from media.silence import sound_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +36,8 @@ HESITATION = TICKS_PER_SECOND
 """An encoder whose link hiccups is back within this; then the slate stands in for it."""
 TAKEOVER = TICKS_PER_SECOND // 2
 """An encoder that takes over from another sends its first key frame within this."""
+HOLE = TICKS_PER_SECOND // 10
+"""Shorter ones are a picture that lasts longer."""
 ORDER_AHEAD = 3 * TICKS_PER_SECOND // 10
 """The slate is made before it is needed: that takes the worker a fifth of a second."""
 LAG = SETTLE + 3 * TICKS_PER_SECOND // 20
@@ -101,17 +103,14 @@ class Programme:
         """Where the newest access unit of all ends."""
         return max(self._ends.values(), default=0)
 
-    @property
-    def slate_edge(self) -> int | None:
-        """Where the slate on air has got to; None without one."""
-        reel = self._reels.get(Kind.VIDEO)
-        return None if reel is None else reel.next
-
     # ── the encoder ──────────────────────────────────────────────────────────────────────────
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: Run, now: int) -> None:
         """Note that `run` publishes: it goes on air with its first key frame."""
         self._run = run
+        if self._on.get(Kind.VIDEO) is Feeder.ENCODER:
+            self._desk.discard()
+            self._order(now)
         self._leave()
 
     def end(self, now: int) -> None:
@@ -170,6 +169,7 @@ class Programme:
         announced = run.formats.get(Kind.VIDEO)
         if announced is None or not packet.key:
             return False
+        self._bridge(packet.pts)
         reel = self._reels.get(Kind.VIDEO)
         if reel is not None:
             last = self._grid.last
@@ -184,6 +184,17 @@ class Programme:
         self._packager.announce(announced)
         self._bring_sound(run, packet)
         return True
+
+    def _bridge(self, until: int) -> None:
+        """Fill what an encoder that took over left empty before its first key frame."""
+        loop, end = self._desk.loop, self._ends.get(Kind.VIDEO)
+        if Kind.VIDEO in self._on or loop is None or end is None or until - end < HOLE:
+            return
+        at = max(end, self._earliest())
+        if at < until - CATCH_UP:
+            return
+        self._show(loop, at=at)
+        self._stand_in_for_sound(until)
 
     def _bring_sound(self, run: Run, key: Packet) -> None:
         """Let the encoder's sound, where there is any, go on air with a key frame."""
@@ -273,22 +284,20 @@ class Programme:
             patience = TAKEOVER
         elif run is not None and Kind.VIDEO in run.formats:
             patience = max(HESITATION, SLOW_PICTURES * run.picture_interval)
-        heard = run.picture_heard if run is not None else 0
+        on_air = run is not None and self._on.get(Kind.VIDEO) is Feeder.ENCODER
+        heard = run.picture_heard if run is not None and on_air else 0
         silence = now - max(heard, self._ends.get(Kind.VIDEO, 0))
         if silence >= patience - ORDER_AHEAD:
             self._order(now)
         if silence < patience or self._desk.loop is None:
             return
+        end = self._ends.get(Kind.VIDEO, now - LAG)
+        self._show(self._desk.loop, at=max(end, self._earliest(), now - CATCH_UP))
+
+    def _earliest(self) -> int:
+        """Where other pictures may begin: nothing that is listed can be changed."""
         last = self._grid.last
-        self._show(
-            self._desk.loop,
-            at=max(
-                self._ends.get(Kind.VIDEO, now - LAG),
-                self._lineup.edge() or 0,
-                last.start + 1 if last is not None else 0,
-                now - CATCH_UP,
-            ),
-        )
+        return max(self._lineup.edge() or 0, last.start + 1 if last is not None else 0)
 
     def _show(self, loop: SlateLoop, *, at: int) -> None:
         self._loop = loop
@@ -343,16 +352,11 @@ class Programme:
 
     def _sound_units(self) -> Sequence[SlateUnit]:
         """Return what is heard in place of the encoder's sound, in the rendition's format."""
-        known = self._sound_format()
         loop = self._loop if self._on.get(Kind.VIDEO) is Feeder.SLATE else None
+        known = self._sound_format()
         if known is None:
-            if loop is None or loop.audio is None or not self.ahead:
-                return ()
-            return loop.sounds
-        own = loop.audio if loop is not None else None
-        if loop is not None and own is not None and _layout(own) == _layout(known):
-            return loop.sounds or silent_units(known)
-        return silent_units(known)
+            return loop.sounds if loop is not None and self.ahead else ()
+        return sound_of(loop, known)
 
     def _change_sound(self) -> None:
         """Go on with other stand-in sound where the one before ends."""
@@ -393,8 +397,3 @@ class Programme:
         for packet in reel.due(until, now_ns=self._now_ns()):
             self._ends[Kind.AUDIO] = reel.next
             self._packager.fill(packet)
-
-
-def _layout(sound: TrackFormat) -> tuple[int, int, int]:
-    """AAC-LC of the same layout is decoded alike, whatever else its configuration says."""
-    return sound.sample_rate, sound.channels, sound.samples_per_frame

@@ -195,7 +195,7 @@ class Show:
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
         self._tracks.begin()
-        self._programme.begin(self._run)
+        self._programme.begin(self._run, self.now)
         if not switched:
             self._health.began(self.now)
 

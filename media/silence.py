@@ -14,6 +14,7 @@ from media.slate import SlateUnit
 
 if TYPE_CHECKING:
     from media.model import TrackFormat
+    from media.slate import SlateLoop
 
 _BLOCKS = {
     1: bytes.fromhex("00c800802380"),
@@ -39,3 +40,18 @@ def silent_units(track_format: TrackFormat) -> tuple[SlateUnit, ...]:
         SlateUnit(dts=start, pts=start, duration=end - start, key=True, payload=block)
         for start, end in pairwise(starts)
     )
+
+
+def sound_of(loop: SlateLoop | None, wanted: TrackFormat) -> tuple[SlateUnit, ...]:
+    """Return the sound of a slate where it is of the wanted format, else silence in that format.
+
+    AAC-LC of one rate and layout is decoded alike, whatever else its configuration says.
+    """
+    own = loop.audio if loop is not None else None
+    if loop is not None and own is not None and loop.sounds and _layout(own) == _layout(wanted):
+        return loop.sounds
+    return silent_units(wanted)
+
+
+def _layout(sound: TrackFormat) -> tuple[int, int, int]:
+    return sound.sample_rate, sound.channels, sound.samples_per_frame

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CATCH_UP_NS = 5_000_000_000
 """After this a restarted worker drops pictures rather than to stay behind."""
+BURST_NS = 700_000_000
+"""Pictures this young wait for a full rung: an encoder's first ones come all at once."""
 MAX_AGE_NS = 2_000_000_000
 """A decoder this far behind skips to the next key frame."""
 
@@ -64,6 +66,8 @@ class VideoThread:
         self._configured: Configure | None = None
         self._decoder: VideoDecoder | None = None
         self._need_key = True
+        self._sent_ns = 0
+        """When the picture that is being decoded entered the pipe."""
         self._rate_unknown = False
         self._first: Picture | None = None
         self._newest: VideoFrame | None = None
@@ -160,6 +164,7 @@ class VideoThread:
     def _decode(self, source: Source) -> None:
         if not self.rungs or self._configured is None or self._configured.video is None:
             return
+        self._sent_ns = source.sent_ns
         if self._too_late(source):
             self._need_key = True
         if self._need_key and not source.key:
@@ -201,7 +206,7 @@ class VideoThread:
             frame=frame,
             pts=frame.pts,
             idr=idr,
-            wait=self.catching_up,
+            wait=self.catching_up or time.monotonic_ns() - self._sent_ns < BURST_NS,
             queued_ns=time.monotonic_ns(),
         )
         if not self._rate_unknown:

@@ -32,7 +32,7 @@ class Picture:
     idr: bool
     """It starts a segment on every rung, and is never dropped."""
     wait: bool
-    """Block rather than drop: a restarted worker is working off its backlog."""
+    """Block rather than drop: a restart or an encoder's first pictures are being worked off."""
     queued_ns: int
 
 

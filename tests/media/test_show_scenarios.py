@@ -917,3 +917,29 @@ async def test_passthrough_returns_when_key_frames_are_in_time_again():
     await world.pass_time(16_000)
     assert source.format == pictures(SIZES[1]).format
     assert gaps(world) == {"source": 0, "audio": 0}
+
+
+async def test_pictures_without_a_key_frame_do_not_keep_the_slate_away():
+    world = World(LADDERS[0], slate=True)
+    world.connect(Encoder(size=SIZES[0]))
+    await world.pass_time(4000)
+    world.connect(Encoder(size=SIZES[0], gop_ms=20_000, last_key=5000, number=1))
+    await watched(world, 1200, Feeder.SLATE)
+    await world.pass_time(3000)
+    assert gaps(world) == {"source": 0, "audio": 0}
+
+
+async def test_takeover_leaves_no_hole_while_the_newer_encoder_starts():
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(4000)
+    for size in (SIZES[2], SIZES[0]):
+        world.encoder = None
+        world.wire.clear()
+        world.show.begin_run(protocol="rtmp", wrap_ticks=WRAP)
+        await world.pass_time(400)
+        world.encoder = Encoder(size=size)
+        world.announce()
+        await world.pass_time(4000)
+        assert world.show.feeder is Feeder.ENCODER
+    assert set(gaps(world).values()) == {0}
