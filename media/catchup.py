@@ -12,46 +12,85 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from media.model import Kind, Packet
+from media.model import TICKS_PER_SECOND, Kind, Packet
 
 STEP = 24
 """Ticks between pictures that nobody is to see: two seconds of them take one refresh of a screen,
 and every player's clock (microseconds at best) still tells them apart."""
+STRETCH = TICKS_PER_SECOND // 2
+"""A picture may last this much longer to close a hole."""
 
 
-def catch_up(packets: Sequence[Packet], after_ns: int, *, wrap_ticks: int) -> list[Packet]:
+def catch_up(
+    packets: Sequence[Packet], after_ns: int, *, wrap_ticks: int, stretch: bool = True
+) -> list[Packet]:
     """Return packets that begin with a key frame so that they can start at a moment.
 
-    `packets` are in decoding order and in the encoder's time (modulus `wrap_ticks`); those that
-    arrived before `after_ns` (monotonic) are past: their sound is left out, their pictures get
-    times just before the first picture that is not, and its arrival. The newest picture of a track
-    always keeps its time. Decoding times stay in order, and no picture is presented before its
-    decoding. Packets of one track number follow those of the one before.
+    `packets` are in decoding order and in the encoder's time (modulus `wrap_ticks`). Those that
+    arrived before `after_ns` (monotonic) are past: of their sound the last one stays, their
+    pictures follow one another from that moment on, and the last of them lasts until the first
+    picture that is not past. The newest picture always keeps its time. Where none is past and
+    `stretch`, the key frame itself begins at that moment if it is not far ahead: Chromium freezes
+    the picture for three seconds at a hole of more than two pictures. Decoding times stay in
+    order, and no picture is presented before its decoding. Packets of one track number follow
+    those of the one before; pictures of all tracks move alike, so they stay aligned.
     """
+    by_track = [
+        [packet for packet in packets if packet.track == track]
+        for track in sorted({packet.track for packet in packets})
+    ]
+    main = _pictures(by_track[0]) if by_track else []
+    if not main:
+        return list(packets)
+    past = min(sum(p.arrived_ns < after_ns for p in main), len(main) - 1)
+    hole = (main[past].arrived_ns - after_ns) * TICKS_PER_SECOND // 1_000_000_000
+    if not 0 <= hole <= STRETCH or not (past or stretch):
+        hole = 0
+    starts_ns = main[past].arrived_ns - hole * 1_000_000_000 // TICKS_PER_SECOND
     moved: list[Packet] = []
-    for track in sorted({packet.track for packet in packets}):
-        of_track = [packet for packet in packets if packet.track == track]
-        moved += _catch_up(of_track, after_ns, wrap_ticks)
+    for of_track in by_track:
+        moved += _moved(of_track, past, hole, starts_ns, wrap_ticks)
     return moved
 
 
-def _catch_up(packets: Sequence[Packet], after_ns: int, wrap_ticks: int) -> list[Packet]:
-    pictures = [packet for packet in packets if packet.kind is Kind.VIDEO]
-    past = min(sum(p.arrived_ns < after_ns for p in pictures), len(pictures) - 1)
-    if past <= 0:
-        return list(packets)
-    moved = iter(_squeezed(pictures, past, wrap_ticks))
-    first = pictures[past]
-    result: list[Packet] = []
-    for packet in packets:
-        if packet.kind is Kind.VIDEO:
-            result.append(next(moved))
-        elif packet.arrived_ns >= min(after_ns, first.arrived_ns):
-            result.append(packet)
-    return result
+def _moved(
+    packets: Sequence[Packet], past: int, hole: int, starts_ns: int, wrap: int
+) -> list[Packet]:
+    """Return one track's packets with the past ones moved, or left out where they are sound."""
+    pictures = _pictures(packets)
+    past = min(past, len(pictures) - 1)
+    if past > 0:
+        pictures = [*_squeezed(pictures, past, hole, starts_ns, wrap), *pictures[past:]]
+    elif pictures and hole:
+        pictures = [_earlier(pictures[0], hole, starts_ns, wrap), *pictures[1:]]
+    remaining = iter(pictures)
+    sounds = [packet for packet in packets if packet.kind is Kind.AUDIO]
+    spare = max(0, sum(p.arrived_ns < starts_ns for p in sounds) - 1)
+    unheard = {id(packet) for packet in sounds[:spare]}
+    return [
+        next(remaining) if packet.kind is Kind.VIDEO else packet
+        for packet in packets
+        if id(packet) not in unheard
+    ]
 
 
-def _squeezed(pictures: Sequence[Packet], past: int, wrap: int) -> list[Packet]:
+def _pictures(packets: Sequence[Packet]) -> list[Packet]:
+    return [packet for packet in packets if packet.kind is Kind.VIDEO]
+
+
+def _earlier(picture: Packet, ticks: int, arrived_ns: int, wrap: int) -> Packet:
+    return replace(
+        picture,
+        dts=(picture.dts - ticks) % wrap,
+        pts=(picture.pts - ticks) % wrap,
+        arrived_ns=arrived_ns,
+    )
+
+
+def _squeezed(
+    pictures: Sequence[Packet], past: int, hole: int, arrived_ns: int, wrap: int
+) -> list[Packet]:
+    """Return the past pictures, `STEP` apart; the last one lasts `hole` ticks more."""
     first = pictures[past]
     half = wrap // 2
 
@@ -66,15 +105,16 @@ def _squeezed(pictures: Sequence[Packet], past: int, wrap: int) -> list[Packet]:
     ranks = {at: rank for rank, at in enumerate(order)}
     result = []
     for number, picture in enumerate(pictures[:past]):
-        dts = (number - past) * STEP
+        dts = (number - past) * STEP - hole
         at = shown[number]
-        pts = max(present - (len(order) - ranks[at]) * STEP if at in ranks else at, dts)
+        if at in ranks:
+            at = max(present - (len(order) - ranks[at]) * STEP - hole, dts)
         result.append(
             replace(
                 picture,
                 dts=(first.dts + dts) % wrap,
-                pts=(first.dts + pts) % wrap,
-                arrived_ns=first.arrived_ns,
+                pts=(first.dts + at) % wrap,
+                arrived_ns=arrived_ns,
             )
         )
-    return [*result, *pictures[past:]]
+    return result

@@ -239,7 +239,9 @@ class Switcher:
         after_ns = show.clock.monotonic_ns(show.newest)
         held = new.hold.release(after_ns, pictures=new.pictures)
         if new.pictures:
-            held = catch_up(held, after_ns, wrap_ticks=new.wrap_ticks)
+            # Key frames of further tracks may be on their way: they have to stay beside it.
+            alone = not new.further
+            held = catch_up(held, after_ns, wrap_ticks=new.wrap_ticks, stretch=alone)
         self._pending = None
         self._on_air = new
         show.begin_run(protocol=new.protocol, wrap_ticks=new.wrap_ticks, switched=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -59,7 +60,24 @@ def test_past_pictures_take_no_time_and_past_sound_is_left_out():
     assert shown[0].key
     assert [b.dts - a.dts for a, b in pairwise(shown[:41])] == [STEP] * 40
     assert all(p.arrived_ns == 40 * FRAME_NS for p in shown[:41])
-    assert [p.payload for p in result if p.kind is Kind.AUDIO] == [b"%d" % n for n in range(40, 60)]
+    assert [p.payload for p in result if p.kind is Kind.AUDIO] == [b"%d" % n for n in range(39, 60)]
+
+
+def test_the_last_past_picture_lasts_until_the_present_one():
+    packets = group(list(range(60)))
+    after_ns = 40 * FRAME_NS - 20_000_000
+    shown = pictures(catch_up(packets, after_ns, wrap_ticks=WRAP))
+    assert [b.dts - a.dts for a, b in pairwise(shown[:41])] == [STEP] * 39 + [1800 + STEP]
+    assert all(abs(p.arrived_ns - after_ns) < 20_000 for p in shown[:40])
+    assert shown[40:] == pictures(packets)[40:]
+
+
+def test_a_key_frame_that_comes_a_little_later_begins_earlier():
+    packets = group(list(range(10)), start=100 * FRAME)
+    shown = pictures(catch_up(packets, -50_000_000, wrap_ticks=WRAP))
+    assert (shown[0].dts, shown[0].pts) == (100 * FRAME - 4500, 100 * FRAME - 4500)
+    assert shown[0].arrived_ns == -50_000_000
+    assert shown[1:] == pictures(packets)[1:]
 
 
 def test_the_newest_picture_keeps_its_time():
@@ -72,6 +90,7 @@ def test_the_newest_picture_keeps_its_time():
 def test_a_key_frame_that_is_not_past_starts_as_it_is():
     packets = group(list(range(10)))
     assert catch_up(packets, 0, wrap_ticks=WRAP) == packets
+    assert catch_up(packets, -(10**9), wrap_ticks=WRAP) == packets
     assert catch_up([], 0, wrap_ticks=WRAP) == []
 
 
@@ -98,3 +117,19 @@ def test_with_reordered_pictures_times_stay_in_order(blocks, past, start):
     # What is presented in which order does not change.
     ranks = sorted(range(len(times)), key=lambda n: (times[n][1], original[n][1]))
     assert ranks == sorted(range(len(times)), key=lambda n: original[n][1])
+
+
+def test_tracks_of_one_encoder_move_alike():
+    main = group(list(range(20)))
+    further = [
+        replace(packet, track=1, arrived_ns=packet.arrived_ns + 3_000_000)
+        for packet in main
+        if packet.kind is Kind.VIDEO
+    ]
+    both = sorted([*main, *further], key=lambda packet: packet.arrived_ns)
+    after_ns = 10 * FRAME_NS - 10_000_000
+    moved = pictures(catch_up(both, after_ns, wrap_ticks=WRAP))
+    times = [[(p.dts, p.pts) for p in moved if p.track == track] for track in (0, 1)]
+    assert times[0] == times[1]
+    assert len(times[0]) == 20
+    assert catch_up(main, -50_000_000, wrap_ticks=WRAP, stretch=False) == main
