@@ -23,6 +23,9 @@ PATIENCE_SOURCE = 3 * TICKS_PER_SECOND // 2
 PATIENCE_RUNG = 3 * TICKS_PER_SECOND
 """How long after a boundary a rendition may still deliver what lies before it, in ticks."""
 
+LONGEST_FORESEEN = TICKS_PER_SECOND // 8
+"""A picture of more than this that is cut short hides the next segment's beginning."""
+
 
 class Lineup:
     """Renditions by name; a rendition once listed stays until the show ends.
@@ -147,7 +150,7 @@ class Lineup:
         if edge is None:
             return True
         start = self._grid.segment_at(packet.pts).start
-        if packet.pts < edge - TOLERANCE:
+        if packet.pts < edge - _slack(rendition):
             return False
         needs_start = rendition.kind is Kind.VIDEO or rendition.format_pending
         if needs_start and not self._begins_segment(rendition, packet):
@@ -158,7 +161,7 @@ class Lineup:
     def _begins_segment(self, rendition: Rendition, packet: Packet) -> bool:
         """Whether the packet lies in a segment that the rendition has not begun."""
         edge = rendition.edge
-        return edge is None or self._grid.segment_at(packet.pts).start >= edge - TOLERANCE
+        return edge is None or self._grid.segment_at(packet.pts).start >= edge - _slack(rendition)
 
     def fill_holes(self, now: int, *, on_air: bool, silent: bool) -> None:
         """List as gaps what did not come in time.
@@ -227,6 +230,16 @@ class Lineup:
         except TimeoutError:
             return False
         return True
+
+
+def _slack(rendition: Rendition) -> int:
+    """How far a segment may begin before the edge.
+
+    RTMP carries no durations: a part is published before its last picture turns out to be short.
+    """
+    if rendition.kind is not Kind.VIDEO:
+        return TOLERANCE
+    return max(TOLERANCE, min(rendition.foreseen, LONGEST_FORESEEN))
 
 
 def _order(rendition: Rendition) -> tuple[bool, int]:

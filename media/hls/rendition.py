@@ -120,6 +120,11 @@ class Rendition:
         return None if self._window.last_part is None else self._edge()
 
     @property
+    def foreseen(self) -> int:
+        """How much of what lies before `edge` was foreseen: the newest unit may end earlier."""
+        return self._segmenter.foreseen
+
+    @property
     def next_part(self) -> tuple[int, int, int] | None:
         """MSN, index and presentation start of the part being collected."""
         last = self._window.last

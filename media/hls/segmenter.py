@@ -98,6 +98,13 @@ class Segmenter:
         return self._edge
 
     @property
+    def foreseen(self) -> int:
+        """How much of what lies before `edge` was foreseen: the newest unit may end earlier."""
+        if self._gapped or self._last_dts is None:
+            return 0
+        return max(0, self._edge - self._last_dts - _SHORTEST)
+
+    @property
     def shift(self) -> int:
         """Presentation minus declared time."""
         return self._shift

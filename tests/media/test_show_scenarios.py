@@ -817,6 +817,22 @@ async def test_a_slate_leaves_no_gap_and_encoders_may_return_otherwise(ladder: L
     assert [f.code for f in world.show.findings.open() if f.code == "slate"] == []
 
 
+@pytest.mark.parametrize("at_ms", range(3000, 3400, 80))
+async def test_other_pictures_that_come_before_the_last_one_was_to_end_lose_nothing(at_ms: int):
+    """RTMP carries no durations: a part is published before its last picture turns out short."""
+    world = World(LADDERS[0])
+    encoder = Encoder(size=SIZES[2], frame_ms=1000 / 12)
+    world.connect(encoder)
+    await world.pass_time(at_ms)
+    world.resize(SIZES[0])
+    encoder.next_picture, encoder.frame_ms = encoder.source_ms, 33.4
+    await world.pass_time(4000)
+    assert set(gaps(world).values()) == {0}
+    source = world.show.lineup.get("source")
+    assert source is not None
+    assert source.dropped == 0
+
+
 async def test_a_dead_link_is_covered_after_a_second_and_comes_back_at_a_key_frame():
     world = World(LADDERS[1], slate=True)
     world.connect(Encoder(size=SIZES[2]))
