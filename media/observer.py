@@ -34,9 +34,9 @@ class Observed:
     audio_unit_bytes: float | None
     """Mean size of an access unit of sound."""
     picture_rate: float | None
-    """Pictures in a second of media over the last 5 s."""
+    """Pictures in a second of media over the last 5 s, all of the same parameters."""
     best_picture_rate: float
-    """The most it has been in this run, 0 until it is known."""
+    """The most it has been since the pictures' parameters changed, 0 until it is known."""
     key_intervals: tuple[float, ...]
     """Between the newest key frames, newest last."""
     since_key_s: float | None
@@ -108,6 +108,13 @@ class Observer:
             if self._last_key is not None and packet.pts > self._last_key:
                 self._keys.append((packet.pts - self._last_key) / TICKS_PER_SECOND)
             self._last_key = packet.pts
+
+    def pictures_changed(self) -> None:
+        """Forget the pace of pictures with other parameters: theirs may be another on purpose."""
+        self._last_key = self._looked_picture = None
+        self._keys.clear()
+        self._pictures.clear()
+        self._best = 0.0
 
     def look(self, now: int) -> Observed | None:
         """Return what came since the last look; None before the first packet."""

@@ -131,7 +131,7 @@ class Programme:
     def set_format(self, run: Run, track_format: TrackFormat) -> None:
         """Note a track's parameters; they take effect at its next key frame."""
         kind = track_format.kind
-        run.formats[kind] = track_format
+        run.set_format(track_format)
         if self._on.get(kind) is not Feeder.ENCODER:
             return
         if kind is Kind.VIDEO or self._packager.accepts_sound(track_format):

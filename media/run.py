@@ -53,6 +53,13 @@ class Run:
     _bytes: dict[Kind, int] = field(default_factory=dict)
     _since: int = 0
 
+    def set_format(self, track_format: TrackFormat) -> None:
+        """Note a track's parameters."""
+        known = self.formats.get(track_format.kind)
+        if track_format.kind is Kind.VIDEO and known is not None and known != track_format:
+            self.observer.pictures_changed()
+        self.formats[track_format.kind] = track_format
+
     def received(self, kind: Kind, size: int) -> None:
         """Count an access unit as it comes in."""
         frames, total = self._received.get(kind, (0, 0))

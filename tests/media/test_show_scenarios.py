@@ -817,6 +817,21 @@ async def test_a_slate_leaves_no_gap_and_encoders_may_return_otherwise(ladder: L
     assert [f.code for f in world.show.findings.open() if f.code == "slate"] == []
 
 
+async def test_fewer_pictures_with_other_parameters_are_no_fault_of_the_encoder():
+    """A server that pushes its stream on sends its slate so."""
+    world = World(LADDERS[0])
+    encoder = Encoder(size=SIZES[2])
+    world.connect(encoder)
+    for size, frame_ms, ms in ((SIZES[0], 1000 / 12, 16_700), (SIZES[2], 33.4, 12_000)):
+        await world.pass_time(12_000)
+        world.resize(size)
+        encoder.next_picture, encoder.frame_ms = encoder.source_ms, frame_ms
+        await world.pass_time(ms)
+    findings = world.show.findings
+    # Its sound is silent, which is true.
+    assert {f.code for f in (*findings.open(), *findings.closed())} == {"audio_silent"}
+
+
 @pytest.mark.parametrize("at_ms", range(3000, 3400, 80))
 async def test_other_pictures_that_come_before_the_last_one_was_to_end_lose_nothing(at_ms: int):
     """RTMP carries no durations: a part is published before its last picture turns out short."""
