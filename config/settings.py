@@ -6,6 +6,7 @@ This module is the reference: `vitrina serve` accepts exactly these keys, from a
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -229,7 +230,8 @@ class StreamSettings(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Playback name; never the key."""
     key: SecretStr | None = None
-    """Stream key; without one a key is in the database or does not exist."""
+    """Stream key, ASCII without blanks, `?` and `%`; without one a key is in the database or does
+    not exist."""
     backup_key: SecretStr | None = None
     """Key of a second encoder that stands by for the first."""
     language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)
@@ -259,6 +261,17 @@ class StreamSettings(Section):
     def _targets_differ(cls, value: tuple[TargetSettings, ...]) -> tuple[TargetSettings, ...]:
         if len({target.name for target in value}) != len(value):
             raise ValueError("two targets have the same name")
+        return value
+
+    @field_validator("key", "backup_key")
+    @classmethod
+    def _publishable(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value() if value is not None else "k"
+        if re.fullmatch(r"[!-$&->@-~]{1,512}", key) is None:
+            raise ValueError(
+                "a stream key has 1 to 512 printable ASCII characters other than ? and %: encoders "
+                "put it into an address, where these mean something else"
+            )
         return value
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from delivery.problems import Problem
+from ingest.addresses import crowd_of
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
@@ -87,7 +88,7 @@ class ConnectionTable(web.Server):
         """
         super().connection_made(handler, transport)
         peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else ""
+        address = crowd_of(peer[0]) if isinstance(peer, tuple) else ""
         if address and self._addresses.get(address, 0) >= self._limit_per_address:
             self._meter.refused("address")
             transport.write(_FULL)

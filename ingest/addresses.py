@@ -10,6 +10,7 @@ from config.settings import EVERYWHERE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_HOST_BITS = 64
 _MAPPED = 96
 """Bits ahead of the IPv4 address in `::ffff:0:0/96` (RFC 4291 section 2.5.5.2)."""
 
@@ -27,6 +28,21 @@ def plain_address(text: str) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(address)
+
+
+def crowd_of(address: str) -> str:
+    """Return what limits per address count as one: an IPv6 network of 64 bits, else the address.
+
+    Whoever has one IPv6 address has all those of its network (RFC 6177): each could be a stranger.
+    """
+    plain = plain_address(address)
+    try:
+        peer = ip_address(plain)
+    except ValueError:
+        return plain
+    if isinstance(peer, IPv6Address):
+        return str(ip_network((peer, _HOST_BITS), strict=False))
+    return plain
 
 
 class AddressRule:

@@ -123,6 +123,7 @@ class Publication:
     def drop_track(self, track: int, kind: Kind) -> None:
         """Note that the encoder ended a track."""
         self._tracks.discard((kind, track))
+        self._tracks.discard((kind, track))
         if self.closed:
             return
         if track == 0:

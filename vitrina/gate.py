@@ -9,6 +9,7 @@ from ingest.addresses import EVERYWHERE_RULE, AddressRule
 from ingest.auth import REFUSED_TEXT, ConfiguredKeys, authorize
 from ingest.source import Grant, KeyRefused, Refusal
 from media.limits import narrow
+from media.model import Role
 from storage.streams import KeyOwner, StreamExists, StreamRefused
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class Gate:
                 f"The user {approach.user} publishes the stream {stream}: put {stream} in place "
                 "of the stream key."
             )
-        return Grant(stream=stream)
+        role = approach.query.get("role", Role.PRIMARY.value)
+        if role not in tuple(Role):
+            raise KeyRefused(f"An encoder is primary or backup: put {stream}?role=backup.")
+        return Grant(stream=stream, role=Role(role))
 
     def open(
         self,

@@ -112,7 +112,9 @@ class PublishHook:
     async def _post(self, body: bytes) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONCURRENT),
+                # Each on a connection of its own: one that the other side is about to close
+                # would refuse a publisher.
+                connector=aiohttp.TCPConnector(limit=MAX_CONCURRENT, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),  # `ask` has the deadline
                 auto_decompress=False,

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import structlog
 
 from config.settings import RtmpSettings
-from ingest.addresses import plain_address
+from ingest.addresses import crowd_of, plain_address
 from ingest.rtmp.adobe import AdobeLogins
 from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.errors import Fault, RtmpError
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         self.handshake: asyncio.Task[None] | None = None
         """That handshake; the listener owns it."""
         self._displaced = False
-        self._address = ""
+        self._address = self._crowd = ""
         self._remote = ""
         self._low_water = 1
         self._held: asyncio.TimerHandle | None = None
@@ -131,7 +131,8 @@ class Connection(asyncio.Protocol):
 
         Not `secure`: a TLS handshake follows, and `connection_made` or `unsecured` behind it.
         """
-        self._address = self._session.address = plain_address(str(peer[0]))
+        self._address = plain_address(str(peer[0]))
+        self._crowd = self._session.address = crowd_of(self._address)
         self._remote = f"{self._address}:{peer[1]}"
         fault = self._server.admit(self, self._address)
         if fault is not None:
@@ -156,8 +157,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def address(self) -> str:
-        """Where it comes from."""
-        return self._address
+        """Where it comes from, as far as strangers are told apart."""
+        return self._crowd
 
     @property
     def opened_ns(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import structlog
 
 from config.settings import RtmpSettings
-from ingest.addresses import AddressRule
+from ingest.addresses import AddressRule, crowd_of
 from ingest.rtmp import door
 from ingest.rtmp.adobe import AdobeLogins
 from ingest.rtmp.chunks import ChunkLimits
@@ -145,6 +145,7 @@ class RtmpServer:
     def admit(self, connection: Connection, address: str) -> Fault | None:
         """Count a new connection in, or say why not."""
         settings = self.settings
+        crowd = crowd_of(address)
         if not self._allowed.allows(address):
             return self._turn_away(
                 Fault.ADDRESS, address, "The address is not in rtmp.allow: add it there."
@@ -153,19 +154,19 @@ class RtmpServer:
             return self._turn_away(Fault.LIMIT, address, "The server is stopping.")
         if (
             self._group is None
-            or self._addresses.get(address, 0) >= settings.max_connections_per_address
-            or (len(self._connections) >= settings.max_connections and not self._make_room(address))
+            or self._addresses.get(crowd, 0) >= settings.max_connections_per_address
+            or (len(self._connections) >= settings.max_connections and not self._make_room(crowd))
         ):
             return self._turn_away(Fault.LIMIT, address, "Too many RTMP connections are open.")
         self._connections.add(connection)
-        self._addresses[address] += 1
+        self._addresses[crowd] += 1
         self._drained.clear()
         return None
 
-    def _make_room(self, address: str) -> bool:
-        """End a connection that does not publish, so that one from `address` can be let in."""
+    def _make_room(self, crowd: str) -> bool:
+        """End a connection that does not publish, so that one from `crowd` can be let in."""
         strangers = (each for each in self._connections if each.is_stranger)
-        leaving = whom_to_displace(strangers, address)
+        leaving = whom_to_displace(strangers, crowd)
         if leaving is not None:
             leaving.displace()
         return leaving is not None
@@ -222,9 +223,10 @@ class RtmpServer:
     def dismiss(self, connection: Connection, address: str) -> None:
         """Count a connection out."""
         self._connections.discard(connection)
-        self._addresses[address] -= 1
-        if self._addresses[address] <= 0:
-            del self._addresses[address]
+        crowd = crowd_of(address)
+        self._addresses[crowd] -= 1
+        if self._addresses[crowd] <= 0:
+            del self._addresses[crowd]
         if not self._connections:
             self._drained.set()
 

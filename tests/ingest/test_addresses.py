@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from config.settings import RtmpSettings, StreamSettings
-from ingest.addresses import AddressRule, plain_address
+from ingest.addresses import AddressRule, crowd_of, plain_address
+from ingest.rtmp.target import publish_target
 
 pytestmark = pytest.mark.unit
 
@@ -59,3 +60,33 @@ def test_a_wrong_network_is_named_at_the_start() -> None:
     for make in (RtmpSettings, lambda **k: StreamSettings(name="a", **k)):
         with pytest.raises(ValidationError, match=r"'10\.0\.0\.1/8' is neither"):
             make(allow=("10.0.0.1/8",))
+
+
+@pytest.mark.parametrize(
+    ("address", "crowd"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1::5", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:ffff::", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::5", "2001:db8:0:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("/run/socket", "/run/socket"),
+    ],
+)
+def test_an_ipv6_network_is_one_crowd(address: str, crowd: str) -> None:
+    assert crowd_of(address) == crowd
+
+
+@pytest.mark.parametrize("key", ["", "two words", "a?b", "a%41", "clé", "a\nb", "x" * 513])
+@pytest.mark.parametrize("name", ["key", "backup_key"])
+def test_a_key_that_no_encoder_can_say_is_refused(name: str, key: str) -> None:
+    with pytest.raises(ValidationError, match="a stream key has 1 to 512"):
+        StreamSettings.model_validate({"name": "show", name: key})
+
+
+@given(st.from_regex(r"[A-Za-z0-9_~.!$&*=@:;,+#-]{1,40}", fullmatch=True))
+def test_a_configured_key_is_found_where_encoders_put_it(key: str) -> None:
+    StreamSettings.model_validate({"name": "show", "key": key})
+    assert publish_target("live", "rtmp://h/live", key).key == key
+    assert publish_target(f"live/{key}", f"rtmp://h/live/{key}", "").key == key

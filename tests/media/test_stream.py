@@ -20,7 +20,7 @@ from media.hls.seams import NoMetadata
 from media.ladder import Encoders
 from media.limits import LimitExceeded, narrow
 from media.meter import NoMeter
-from media.model import Codec, FormatRefused, Packet, TrackFormat
+from media.model import Codec, FormatRefused, Kind, Packet, TrackFormat
 from media.registry import Registry
 from media.show import Show
 from media.slate import SlateOrder
@@ -303,6 +303,19 @@ def test_tracks_are_counted_by_kind_and_number(stream: Stream):
         publication.set_format(track, AAC)
     with pytest.raises(FormatRefused, match="more than 2 tracks"):
         publication.set_format(2, AAC)
+
+
+def test_an_ended_track_makes_room_for_another(stream: Stream):
+    publication = stream.publish(
+        protocol="rtmp",
+        wrap_ticks=2**32 * 90,
+        on_revoked=lambda _text: None,
+        limits=narrow(stream.host.settings.limits, StreamLimits(max_tracks=2)),
+    )
+    for track in range(4):
+        publication.set_format(track, AAC)
+        if track:
+            publication.drop_track(track, Kind.AUDIO)
 
 
 def test_a_stream_without_a_show_has_no_encoders(stream: Stream):

@@ -137,3 +137,23 @@ async def test_a_streams_own_limits_come_with_the_grant():
     grant = await gate(limits={"max_bitrate_kbps": 500}).authorize(approach())
     assert grant.limits.max_bitrate_kbps == 500
     assert grant.limits.max_width == Settings().limits.max_width
+
+
+def login(key="", **query):
+    return Approach(protocol="rtmp", address="192.0.2.1", key=key, user="ann", query=query)
+
+
+async def test_a_login_names_its_role():
+    door = gate(user="ann", password="p")
+    for query, role in (({}, "primary"), ({"role": "backup"}, "backup"),
+                        ({"role": "primary"}, "primary")):  # fmt: skip
+        grant = await door.authorize(login("a", **query))
+        assert (grant.stream, grant.role) == ("a", role)
+    assert (await door.authorize(login(role="backup"))).role == "backup"
+    with pytest.raises(KeyRefused, match=r"put a\?role=backup"):
+        await door.authorize(login("a", role="main"))
+
+
+async def test_a_key_has_its_own_role_whatever_the_query_says():
+    said = Approach(protocol="rtmp", address="192.0.2.1", key="k", query={"role": "backup"})
+    assert (await gate().authorize(said)).role == "primary"

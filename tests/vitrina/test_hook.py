@@ -248,3 +248,13 @@ def test_settings_that_cannot_work_are_refused(auth):
     assert SECRET not in json.dumps(
         refused.value.errors(include_input=False, include_context=False)
     )
+
+
+async def test_no_question_goes_over_an_old_connection():
+    async with hook_server() as hook:
+        hook.answer = yes()
+        client = asker(hook.url, Meter())
+        for _ in range(2):
+            await client.ask(approach(), GRANT)
+        await client.close()
+        assert [b"'Connection': 'close'" in asked for asked in hook.bodies] == [True, True]

@@ -205,6 +205,14 @@ async def test_ffmpeg_logs_in() -> None:
     assert "p+ss" not in repr(logs)
 
 
+async def test_ffmpeg_logs_in_as_the_backup() -> None:
+    async with running(users={"ann": "pass"}) as server:
+        assert await push(server, "rtmp://ann:pass@127.0.0.1:{port}/login/show?role=backup") == ""
+        (approach,) = server.gate.approaches
+        assert (approach.user, approach.key) == ("ann", "show")
+        assert approach.query == {"role": "backup"}
+
+
 async def test_ffmpeg_with_a_wrong_password_is_told() -> None:
     async with running(users={"ann": "pass"}) as server:
         errors = await push(server, "rtmp://ann:wrong@127.0.0.1:{port}/login/show")

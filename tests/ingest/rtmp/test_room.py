@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.rtmp.connection import Connection
 from ingest.rtmp.room import whom_to_displace
 from tests.ingest.rtmp.support import CONNECT, HANDSHAKE, Peer, Running, running
 from tests.ingest.rtmp.test_tls import make_certificate
@@ -97,3 +98,16 @@ async def test_half_open_tls_makes_room_too(tmp_path: Path) -> None:
             await crowd[0].until_closed()
         await server.until(lambda: server.meter.closed.total() == 1)
         assert server.meter.rejections == {"limit": 1}
+
+
+async def test_a_whole_ipv6_network_is_one_crowd() -> None:
+    async with running(max_connections=4, max_connections_per_address=5) as server:
+
+        def knock(address: str) -> bool:
+            return Connection(server.server, "rtmp").arrive((address, 1))
+
+        assert all(knock(f"2001:db8:0:1::{n}") for n in range(1, 5))
+        # Full of strangers that are one: they hold no place against anybody else.
+        assert knock("2001:db8:0:2::1")
+        assert knock("192.0.2.1")
+        assert not knock("2001:db8:0:1::9")
