@@ -110,10 +110,12 @@ class Observer:
             self._last_key = packet.pts
 
     def pictures_changed(self) -> None:
-        """Forget the pace of pictures with other parameters: theirs may be another on purpose."""
+        """Forget pace and size: those of other pictures may be others on purpose."""
         self._last_key = self._looked_picture = None
         self._keys.clear()
         self._pictures.clear()
+        self._spans.clear()
+        self._span = 0, 0
         self._best = 0.0
 
     def look(self, now: int) -> Observed | None:
