@@ -1,7 +1,7 @@
 """What a worker gives up before it reads a byte from outside: descriptors, memory, system calls.
 
 Foreign bytes meet native decoders here. Whoever takes over such a process shall find no file of
-the server open, start no program and reach no network.
+the server open, start no program, write no file and reach neither the network nor the server.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import signal
 import struct
 import sys
 
+from media.transcode.landlock import shut_in
+
 PR_SET_PDEATHSIG = 1
 PR_SET_SECCOMP = 22
 PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_MODE_FILTER = 2
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC = 1, 1
+SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
 MAX_OPEN_FILES = 64
 
 # linux/seccomp.h, linux/bpf_common.h, linux/errno.h
@@ -41,6 +45,13 @@ DENIED = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "kill": (62, 129),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "tkill": (200, 130),
     # real-time scheduling: as root SVT-AV1 takes it for its whole process and starves the server
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
@@ -66,7 +77,7 @@ DENIED = {
 
 
 def confine(descriptor: int, *, nice: int, memory_bytes: int) -> None:
-    """Confine this process, before its first thread; `descriptor` and 0 to 2 stay open.
+    """Confine this process, before it starts a thread; `descriptor` and 0 to 2 stay open.
 
     Nothing here is fatal where a kernel lacks it: the process boundary itself remains.
     """
@@ -83,6 +94,8 @@ def confine(descriptor: int, *, nice: int, memory_bytes: int) -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            shut_in(libc)
         _filter_calls(libc)
 
 
@@ -105,7 +118,8 @@ def _limit(memory_bytes: int) -> None:
 
 def _filter_calls(libc: ctypes.CDLL) -> None:
     """Have the kernel refuse what a decoder never needs, with EPERM."""
-    program = filter_program(os.uname().machine)
+    machine = os.uname().machine
+    program = filter_program(machine)
     if program is None:
         return
 
@@ -114,7 +128,11 @@ def _filter_calls(libc: ctypes.CDLL) -> None:
 
     count = len(program) // _INSTRUCTION.size
     descriptor = Program(count, program)
-    libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(descriptor), 0, 0)
+    # Libraries may have started threads when they were imported: the filter is for those too.
+    flags = SECCOMP_FILTER_FLAG_TSYNC
+    call = SECCOMP_CALL[machine]
+    if libc.syscall(call, SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(descriptor)):
+        libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(descriptor), 0, 0)
 
 
 def filter_program(machine: str) -> bytes | None:

@@ -167,4 +167,11 @@ def _environment() -> dict[str, str]:
     """Environment in which the worker finds this very package, whatever the folder."""
     environment = {k: v for k in INHERITED_ENVIRONMENT if (v := os.environ.get(k)) is not None}
     root = str(Path(media.__file__).resolve().parent.parent)
-    return environment | {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return environment | {
+        "PYTHONPATH": root,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        # NumPy would start threads of its own at import, before the process is confined.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }

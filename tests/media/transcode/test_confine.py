@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -59,6 +60,9 @@ async def test_a_worker_is_confined(leaked: int) -> None:
         limited, status = proc(pid, "limits"), proc(pid, "status")
         opened = {int(f.name): f for f in (Path("/proc") / str(pid) / "fd").iterdir()}
         kinds = {number: str(link.readlink()) for number, link in opened.items()}
+        threads = [
+            (task / "status").read_text() for task in (Path("/proc") / str(pid) / "task").iterdir()
+        ]
     assert field(limited, "Max data size")[:2] == [str(700 * 2**20)] * 2
     assert field(limited, "Max core file size")[:2] == ["0", "0"]
     assert field(limited, "Max realtime priority")[:2] == ["0", "0"]
@@ -66,6 +70,8 @@ async def test_a_worker_is_confined(leaked: int) -> None:
     assert field(status, "NoNewPrivs:") == ["1"]
     if platform.machine() in ARCHITECTURES:
         assert field(status, "Seccomp:") == ["2"]
+        assert {field(thread, "Seccomp:")[0] for thread in threads} == {"2"}
+    assert {field(thread, "NoNewPrivs:")[0] for thread in threads} == {"1"}
     sockets = [number for number, kind in kinds.items() if kind.startswith("socket:")]
     assert len(sockets) == 1
     assert set(kinds) == {0, 1, 2, *sockets}, kinds
@@ -114,7 +120,9 @@ def with_in_band_parameters(clip: Clip) -> Clip:
     return Clip(format=clip.format, packets=later)
 
 
-def confined(code: str, memory_mb: int = 512) -> subprocess.CompletedProcess[str]:
+def confined(
+    code: str, memory_mb: int = 512, *, before: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run code in a process that `confine` has been called in."""
     head = f"""
         import ctypes, os, socket, subprocess, sys
@@ -125,8 +133,9 @@ def confined(code: str, memory_mb: int = 512) -> subprocess.CompletedProcess[str
         ours.detach()
     """
     root = Path(media.__file__).parents[1]
+    whole = "".join(map(textwrap.dedent, (before, head, code)))
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code)],
+        [sys.executable, "-c", whole],
         capture_output=True,
         text=True,
         timeout=60,
@@ -150,6 +159,71 @@ def test_what_a_decoder_never_needs_is_refused(code: str) -> None:
     done = confined(code)
     assert done.returncode == 1
     assert "PermissionError: [Errno 1]" in done.stderr
+
+
+@pytest.mark.skipif(platform.machine() not in ARCHITECTURES, reason="no filter for this machine")
+def test_a_thread_that_a_library_started_is_confined_too() -> None:
+    done = confined(
+        """
+        for task in os.listdir("/proc/self/task"):
+            status = open(f"/proc/self/task/{task}/status").read()
+            sys.stdout.write(status.split("Seccomp:")[1].split()[0])
+        """,
+        before="""
+        import threading
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        """,
+    )
+    assert set(done.stdout) == {"2"}, done.stderr
+    assert len(done.stdout) >= 2
+
+
+LANDLOCK = 0 if sys.platform != "linux" else ctypes.CDLL(None).syscall(444, None, 0, 1)
+
+
+@pytest.mark.skipif(LANDLOCK < 1, reason="a kernel without Landlock")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(f'/proc/{os.getppid()}/mem', 'r+b')",
+        "open(OWNED, 'w')",
+        "open(KEPT, 'a')",
+        "os.unlink(KEPT)",
+        "os.mkdir(OWNED)",
+        pytest.param(
+            "os.kill(os.getppid(), 0)",
+            marks=pytest.mark.skipif(
+                LANDLOCK < 6 and platform.machine() not in ARCHITECTURES,
+                reason="neither filter nor scope for signals",
+            ),
+        ),
+    ],
+)
+def test_neither_files_nor_the_server_are_reached(
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "temporary"
+    own.mkdir()
+    kept = tmp_path / "kept"
+    kept.write_text("x")
+    monkeypatch.setenv("TMPDIR", str(own))
+    done = confined(code, before=f"OWNED, KEPT = {str(tmp_path / 'owned')!r}, {str(kept)!r}\n")
+    assert done.returncode == 1
+    assert "PermissionError: [Errno 1" in done.stderr
+    assert sorted(tmp_path.iterdir()) == [kept, own]
+
+
+def test_temporary_files_work() -> None:
+    """FFmpeg takes the table of tone curves from a file only."""
+    done = confined(
+        """
+        import tempfile
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("x")
+        sys.stdout.write("gone" if not os.path.exists(file.name) else "left")
+        """
+    )
+    assert done.stdout == "gone", done.stderr
 
 
 @pytest.mark.skipif(platform.machine() not in ARCHITECTURES, reason="no filter for this machine")
