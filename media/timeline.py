@@ -34,6 +34,8 @@ MAX_LATE = 30 * TICKS_PER_SECOND
 """A link that is later than this has been given up: the encoder's clock stood still."""
 ROOM = TICKS_PER_SECOND // 10
 """A track that was stopped there goes on this much before it: not every packet is a jump."""
+FOLLOW = 2 * TICKS_PER_SECOND
+"""A clock that was set moves every track of it within this."""
 CALM = 50 * TICKS_PER_MS
 """A link with more queueing than this says nothing of how far tracks are apart."""
 DRIFT_TOLERANCE = 10 * TICKS_PER_MS
@@ -69,18 +71,38 @@ class _Track:
     """Show time of the last packet's dts."""
     arrived: int
     """Show time at which it arrived."""
+    believed: tuple[int, int] = (0, 0)
+    """Show time and arrival of the last packet that was not pushed forward."""
     behind: int = 0
     """Packets in a row that had to be pushed forward."""
     skew: int = 0
     """Correction of this track alone, beyond that of all."""
     least: int = _NEVER
     """Least uncorrected delay since the window began."""
+    least_before: int = _NEVER
+    """The same of the window before."""
     usual: int | None = None
     """Its least delay against the reference track's when both started."""
     apart: int = 0
     """How far it has drifted from there, without `skew`."""
     moving: bool = False
     """It is being moved to where it belongs."""
+
+    def excess(self, delay: int) -> int:
+        """Return how far an uncorrected delay lies above the least of late."""
+        return delay - min(self.least, self.least_before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Move:
+    """One track's clock was set; others may be on the same one."""
+
+    before: int
+    """The offset that was left."""
+    offset: int
+    excess: int
+    """How late the track was by then beyond its least delay."""
+    until: int
 
 
 class Timeline:
@@ -110,6 +132,7 @@ class Timeline:
         """Main video, else the first track: the one whose drift all follow."""
         self._reference_kind: Kind | None = None
         self._offset: int | None = None
+        self._move: _Move | None = None
         self._slew = 0
         self._drift = Drift()
         self._window_end = 0
@@ -153,6 +176,8 @@ class Timeline:
         delay = arrived - dts + self._slew + track.skew
         if delay < track.least:
             track.least = delay
+        if not track.behind:
+            track.believed = dts, arrived
         if arrived >= self._next_step:
             self._follow_drift(arrived)
         return Packet(
@@ -200,6 +225,10 @@ class Timeline:
         else:
             self._repaired(Repair.JUMP)
             offset = self._anchor(track, unwrapped, arrived)
+        if self._follows(track, unwrapped + correction, arrived):
+            assert self._move is not None
+            self._repaired(Repair.JUMP)
+            offset = self._move.offset
         track.offset = offset
         track.source_last = unwrapped
         dts = unwrapped + offset + correction
@@ -209,10 +238,36 @@ class Timeline:
         track.behind += 1
         if track.behind > MAX_BEHIND:
             self._repaired(Repair.JUMP)
+            before = track.offset
             track.offset = self._anchor(track, unwrapped, arrived)
-            return max(unwrapped + track.offset + correction, track.last + 1)
+            dts = max(unwrapped + track.offset + correction, track.last + 1)
+            self._move = _Move(
+                before=before,
+                offset=track.offset,
+                excess=track.excess(arrived - dts + correction),
+                until=arrived + FOLLOW,
+            )
+            track.believed = dts, arrived
+            return dts
         self._repaired(Repair.NON_MONOTONIC)
         return track.last + 1
+
+    def _follows(self, track: _Track, source: int, arrived: int) -> bool:
+        """Whether a track was on the clock that another one has shown to be set back.
+
+        Then it is as late as that one on the offset that both had left for the new one.
+        """
+        move = self._move
+        if move is None or arrived > move.until or track.offset != move.before:
+            return False
+        dts = source + move.offset
+        if dts <= track.last or not self._in_reach(dts, arrived):
+            return False
+        stays, goes = (
+            abs(track.excess(arrived - source - offset + self._slew + track.skew) - move.excess)
+            for offset in (track.offset, move.offset)
+        )
+        return goes < stays
 
     def _in_reach(self, dts: int, arrived: int) -> bool:
         """Whether a decoding time lies where an encoder can be; runs begin after the floor."""
@@ -228,7 +283,8 @@ class Timeline:
 
     def _anchor(self, track: _Track, source: int, arrived: int) -> int:
         """Offset that continues the show where this packet arrived, for the other tracks too."""
-        target = track.last + max(arrived - track.arrived, TICKS_PER_MS)
+        believed, then = track.believed
+        target = max(believed + arrived - then, track.last + TICKS_PER_MS)
         if target - arrived < -MAX_LATE:
             target = arrived
         latest = max(arrived, self._floor) + MAX_AHEAD - ROOM
@@ -281,7 +337,10 @@ class Timeline:
         """Take the least delays of the last window."""
         reference = self._reference
         assert reference is not None
-        least, reference.least = reference.least, _NEVER
+        least = reference.least
+        for track in self._tracks.values():
+            track.least_before = track.least
+        reference.least = _NEVER
         queueing = self._drift.add(arrived, least) if least != _NEVER else 0
         for (kind, _), track in self._tracks.items():
             # Pictures of all tracks come of one clock, and have to stay together.

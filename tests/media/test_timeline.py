@@ -284,3 +284,35 @@ def test_a_track_that_starts_late_starts_where_drift_has_moved_the_others():
     assert run.repairs[Repair.DRIFT] > 1000
     assert abs(second.dts - first.dts - 20 * MS) <= MS
     assert abs(first.dts - CLOCK.now(ns(at))) < 30 * MS
+
+
+@pytest.mark.parametrize("rate", [5, 10, 25, 60])
+@pytest.mark.parametrize("back_ms", [100, 200, 500, 900, 1500, 100_000])
+def test_a_clock_set_back_moves_neither_sound_from_pictures_nor_the_show(rate: int, back_ms: int):
+    run = Run()
+    due = [(n * 1000 / rate, run.video) for n in range(30 * rate)]
+    due += [(n * 1024 / 48, run.audio) for n in range(30 * 48000 // 1024)]
+    at: dict[object, list[float]] = {run.video: [], run.audio: []}
+    for ms, push in sorted(due, key=lambda each: each[0]):
+        source = round(ms) - (back_ms if ms >= 15_000 else 0)
+        out = push(source % 2**32, ms)
+        if not 15_000 <= ms < 16_000:
+            at[push].append(out.dts / MS - ms)
+    before = {push: errors[100] for push, errors in at.items()}
+    after = {push: errors[-1] for push, errors in at.items()}
+    moved = {push: after[push] - before[push] for push in at}
+    assert abs(moved[run.audio] - moved[run.video]) <= 2
+    assert abs(moved[run.video]) <= 1000 / rate / 2
+
+
+def test_one_track_set_back_leaves_the_other_alone():
+    run = Run()
+    due = [(n * 40, run.video) for n in range(750)]
+    due += [(n * 1024 / 48, run.audio) for n in range(30 * 48000 // 1024)]
+    moved = {}
+    for ms, push in sorted(due, key=lambda each: each[0]):
+        back = 300 if push == run.audio and ms >= 15_000 else 0
+        out = push(round(ms) - back, ms)
+        moved[push] = out.dts / MS - ms
+    assert abs(moved[run.audio] - moved[run.video]) <= 3
+    assert run.repairs[Repair.JUMP] == 1
