@@ -80,9 +80,13 @@ class VideoDecoder:
     def flush(self) -> list[VideoFrame]:
         """Return the pictures still held for reordering."""
         try:
-            return self._context.decode(None)
+            frames = self._context.decode(None)
         except (av.FFmpegError, ValueError):
             return []
+        for frame in frames:
+            # PyAV takes it from the packet, and there is none.
+            frame.time_base = TIME_BASE
+        return frames
 
     def reset(self) -> None:
         """Forget all references, before a key frame."""
