@@ -224,6 +224,9 @@ class TargetSettings(Section):
         return self
 
 
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
+
+
 class StreamSettings(Section):
     """A stream that exists by configuration; more come by API or `vitrina streams add`."""
 
@@ -234,8 +237,10 @@ class StreamSettings(Section):
     not exist."""
     backup_key: SecretStr | None = None
     """Key of a second encoder that stands by for the first."""
-    language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)
+    language: Language = "en"
     """Language of the show (BCP 47), for the text of its slate."""
+    audio_languages: tuple[Language, ...] = ()
+    """Languages (BCP 47) of the encoder's audio tracks, in order, where it does not tell them."""
     slate_image: Path | None = None
     """As `slate.image`, for this stream only."""
     grace_s: float | None = Field(None, ge=0, le=600)

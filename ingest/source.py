@@ -84,6 +84,9 @@ class Publication(Protocol):
         Raises `media.model.FormatRefused`: the ingest closes the connection with that text.
         """
 
+    def describe_sound(self, languages: Mapping[int, str]) -> None:
+        """Tell the languages (BCP 47) of audio tracks by their number, as far as they are known."""
+
     def drop_track(self, track: int, kind: Kind) -> None:
         """The encoder ended this track (E-RTMP SequenceEnd)."""
 

@@ -77,6 +77,7 @@ class Code(StrEnum):
     SLATE_FAILED = "slate_failed"
     CODEC_CHANGED = "codec_changed"
     TRACKS_MISALIGNED = "tracks_misaligned"
+    TRACKS_UNUSED = "tracks_unused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,10 @@ class Lineup:
         self._fed = coded | passed
         self._waiting &= self._fed
 
+    def feed_also(self, name: str) -> None:
+        """Take packets as they come for one more rendition, until the next `feed`."""
+        self._fed.add(name)
+
     def hold(self, names: Iterable[str]) -> None:
         """Take nothing for these until a key frame starts a segment they have not begun."""
         for name in names:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from config.settings import HlsSettings, LadderSettings
     from media.ladder import Ladder
     from media.meter import MediaMeter
+    from media.soundtracks import SoundTracks
     from media.tap import PacketTap
     from media.tracks import PictureTracks
 
@@ -43,9 +44,11 @@ class Packager:
         meter: MediaMeter,
         tap: PacketTap,
         tracks: PictureTracks,
+        sounds: SoundTracks,
     ) -> None:
         self.stream = stream
         self._tracks = tracks
+        self._sounds = sounds
         self.grid = grid
         self.lineup = lineup
         self.ladder = ladder
@@ -135,6 +138,7 @@ class Packager:
         if known is not None and known.codec is Codec.AAC:
             self._tap.packet(packet)
         self.lineup.push(AUDIO, packet)
+        self._sounds.main(packet)
 
     # ── pictures ─────────────────────────────────────────────────────────────────────────────
 
@@ -248,6 +252,7 @@ class Packager:
         self._tap.packet(packet)
         if packet.codec is Codec.AAC:
             self.lineup.push(AUDIO, packet)
+            self._sounds.main(packet)
         else:
             self.ladder.push(packet)
 
@@ -299,7 +304,8 @@ class Packager:
         if audio is not None and audio.codec is Codec.AAC:
             self.lineup.open(AUDIO, Kind.AUDIO)
             passed[AUDIO] = audio
-        self.lineup.feed(encoder={*passed, *tracks}, worker=coded, since=since or 0)
+        further = tracks | self._sounds.names
+        self.lineup.feed(encoder={*passed, *further}, worker=coded, since=since or 0)
         for name, track_format in passed.items():
             self.lineup.set_format(name, track_format)
 

@@ -43,14 +43,14 @@ class Run:
     sound_heard: int = 0
     picture_interval: int = TICKS_PER_SECOND // 30
     """Between the last two pictures, as far as that is plausible."""
-    bitrates: dict[Kind, int] = field(default_factory=dict)
+    bitrates_by_track: dict[tuple[Kind, int], int] = field(default_factory=dict)
     """Bits per second over the last second."""
     observer: Observer = field(default_factory=Observer)
     _last: dict[Kind, int] = field(default_factory=dict)
     _pictures: int = 0
     _first_picture: int | None = None
     _received: dict[Kind, tuple[int, int]] = field(default_factory=dict)
-    _bytes: dict[Kind, int] = field(default_factory=dict)
+    _bytes: dict[tuple[Kind, int], int] = field(default_factory=dict)
     _since: int = 0
 
     def set_format(self, track_format: TrackFormat) -> None:
@@ -80,11 +80,16 @@ class Run:
         self._last[kind] = packet.dts
         self.heard = arrived
         self.observer.note(packet, arrived)
-        self._bytes[kind] = self._bytes.get(kind, 0) + len(packet.payload)
+        self.mapped_further(packet)
         if kind is Kind.VIDEO:
             self._pictures += 1
             if self._first_picture is None:
                 self._first_picture = packet.dts
+
+    def mapped_further(self, packet: Packet) -> None:
+        """Note a packet of any track: its size."""
+        place = (packet.kind, packet.track)
+        self._bytes[place] = self._bytes.get(place, 0) + len(packet.payload)
 
     @property
     def frame_rate(self) -> float | None:
@@ -116,7 +121,9 @@ class Run:
         elapsed = now - self._since
         if self.first is None or elapsed < TICKS_PER_SECOND:
             return
-        self.bitrates = {k: n * 8 * TICKS_PER_SECOND // elapsed for k, n in self._bytes.items()}
+        self.bitrates_by_track = {
+            place: size * 8 * TICKS_PER_SECOND // elapsed for place, size in self._bytes.items()
+        }
         self._bytes = {}
         self._since = now
         if len(self._last) == len(Kind):

@@ -52,6 +52,29 @@ def tracks_misaligned(numbers: Sequence[int]) -> str:
     )
 
 
+def track_not_aac(number: int, codec: str) -> str:
+    """Say that only the main sound is encoded again."""
+    return (
+        f"Audio track {number} is {codec}, and only audio track 0 is encoded again: set AAC for it."
+    )
+
+
+def track_changed(number: int) -> str:
+    """Say that sound of another layout cannot go on in a rendition that is being played."""
+    return (
+        f"Audio track {number} has another sample rate or number of channels than its language had "
+        "before in this show: set those again, or end the show and start it anew."
+    )
+
+
+def too_many_sounds(number: int, most: int) -> str:
+    """Say that a show's further sound is bounded."""
+    return (
+        f"Audio track {number} is not offered, for a show has at most {most} further languages: "
+        "send fewer audio tracks, or end the show and start it anew."
+    )
+
+
 SOURCE_REENCODED = (
     "The source picture is still re-encoded because key frames were too far apart earlier: it is "
     "sent untouched again once they have been in time for 10 s."

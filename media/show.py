@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from media.findings import Change, Finding, Findings
+from media.further import FurtherTracks, TrackView
 from media.grid import SegmentGrid
 from media.health import Health
 from media.hls.rendition import Rendition
@@ -28,10 +29,9 @@ from media.slatedesk import SlateDesk, SlateRecipe
 from media.slatenotes import SlateNotes
 from media.tap import Tap
 from media.timeline import Timeline
-from media.tracks import PictureTracks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from config.settings import HlsSettings, LadderSettings
     from media.clock import ShowClock
@@ -76,8 +76,12 @@ class Show:
         now_ns: Callable[[], int],
         tap: PacketTap | None = None,
         slate: SlateRecipe | None = None,
+        languages: Sequence[str] = (),
     ) -> None:
-        """`slate`: what stands in for an encoder that is not there; None: gaps."""
+        """`slate`: what stands in for an encoder that is not there; None: gaps.
+
+        `languages`: of the encoder's audio tracks (BCP 47), where it does not tell them.
+        """
         self.stream = stream
         self.clock = clock
         self.grid = SegmentGrid()
@@ -100,9 +104,10 @@ class Show:
         self.ended = False
         self.ladder = Ladder(stream=stream, settings=ladder, lineup=self.lineup, make=encoders)
         self._tap = tap if tap is not None else Tap()
-        self._tracks = PictureTracks(
+        self._further = FurtherTracks(
             stream=stream,
-            enabled=ladder.multitrack,
+            multitrack=ladder.multitrack,
+            languages=languages,
             grid=self.grid,
             lineup=self.lineup,
             findings=self.findings,
@@ -119,7 +124,8 @@ class Show:
             settings=ladder,
             meter=meter,
             tap=self._tap,
-            tracks=self._tracks,
+            tracks=self._further.pictures,
+            sounds=self._further.sounds,
         )
         self._health = Health(
             findings=self.findings,
@@ -194,7 +200,7 @@ class Show:
         self._forget_run()
         settling = Settling(self.clock.now)
         self._run = Run(protocol=protocol, wrap_ticks=wrap_ticks, settling=settling)
-        self._tracks.begin()
+        self._further.begin()
         self._programme.begin(self._run, self.now)
         if not switched:
             self._health.began(self.now)
@@ -203,7 +209,7 @@ class Show:
         """Note that the publisher left: what it sent is published, then come slate or gaps."""
         if self._run is not None:
             self._forget_run()
-            self._tracks.begin()
+            self._further.begin()
             self._programme.end(self.now)
 
     def _forget_run(self) -> None:
@@ -232,18 +238,11 @@ class Show:
         """Note that a further track was announced, changed or ended."""
         run = self._run
         if run is not None and (run.settling is None or not run.settling.hold_change(change)):
-            self._change_track(run, change)
+            self._further.change(run, change)
 
-    def _change_track(self, run: Run, change: TrackChange) -> None:
-        place = (change.kind, change.track)
-        if change.format is None:
-            run.further.pop(place, None)
-        else:
-            run.further[place] = change.format
-        if change.kind is Kind.VIDEO and change.format is not None:
-            self._tracks.set_format(change.track, change.format)
-        elif change.kind is Kind.VIDEO:
-            self._tracks.drop(change.track)
+    def describe_sound(self, languages: Mapping[int, str]) -> None:
+        """Note the languages (BCP 47) of the encoder's audio tracks by their number."""
+        self._further.sounds.describe(languages)
 
     def push(self, packet: Packet) -> None:
         """Take one access unit in the encoder's time."""
@@ -277,7 +276,7 @@ class Show:
             elif isinstance(item, TrackFormat):
                 self._programme.set_format(run, item)
             elif isinstance(item, TrackChange):
-                self._change_track(run, item)
+                self._further.change(run, item)
             else:
                 self._programme.drop_track(run, item)
 
@@ -294,14 +293,13 @@ class Show:
     def _take(self, run: Run, timeline: Timeline, packet: Packet) -> None:
         packet = timeline.map(packet)
         if packet.track:
-            if packet.kind is Kind.VIDEO:
-                self._tracks.push(packet)
+            self._further.push(run, packet)
             return
         run.mapped(packet, self.clock.now(packet.arrived_ns))
         self._heard = run.heard
         self._programme.take(run, packet)
         if packet.kind is Kind.VIDEO:
-            self._tracks.follow(packet)
+            self._further.pictures.follow(packet)
 
     def _repaired(self, reason: Repair) -> None:
         self._meter.repaired(self.stream, reason.value)
@@ -379,10 +377,6 @@ class Show:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
-    def bitrates(self) -> dict[Kind, int]:
-        """Return the encoder's bits per second by kind, measured over the last second."""
-        return dict(self._run.bitrates) if self._run is not None else {}
-
     @property
     def speeds(self) -> dict[str, float]:
         """Seconds of media that each rung's encoder makes in a second of work."""
@@ -393,9 +387,13 @@ class Show:
         """Pictures a second measured since the run began, None in its first second."""
         return self._run.frame_rate if self._run is not None else None
 
-    def formats(self) -> list[TrackFormat]:
-        """Return what the encoder sends, pictures first."""
+    def tracks(self) -> list[TrackView]:
+        """Return what the encoder sends: pictures first, by their numbers."""
         run = self._run
         if run is None or not run.started:
             return []
-        return [run.formats[kind] for kind in Kind if kind in run.formats]
+        return self._further.views(run, passthrough=self._packager.passthrough)
+
+    def language_of(self, name: str) -> str | None:
+        """Return the language of an audio rendition, None where nobody told it."""
+        return self._further.sounds.language_of(name)

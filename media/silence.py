@@ -48,10 +48,11 @@ def sound_of(loop: SlateLoop | None, wanted: TrackFormat) -> tuple[SlateUnit, ..
     AAC-LC of one rate and layout is decoded alike, whatever else its configuration says.
     """
     own = loop.audio if loop is not None else None
-    if loop is not None and own is not None and loop.sounds and _layout(own) == _layout(wanted):
+    if loop is not None and own is not None and loop.sounds and layout(own) == layout(wanted):
         return loop.sounds
     return silent_units(wanted)
 
 
-def _layout(sound: TrackFormat) -> tuple[int, int, int]:
+def layout(sound: TrackFormat) -> tuple[int, int, int]:
+    """Return what decoders of AAC-LC have to agree on."""
     return sound.sample_rate, sound.channels, sound.samples_per_frame

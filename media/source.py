@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -48,6 +49,8 @@ class Source:
     formats: dict[Kind, TrackFormat] = field(default_factory=dict)
     further: dict[tuple[Kind, int], TrackFormat] = field(default_factory=dict)
     """Formats of the tracks beside the main ones."""
+    languages: Mapping[int, str] = field(default_factory=dict)
+    """Of its audio tracks (BCP 47), as far as it tells them."""
     hold: KeyHold = field(default_factory=KeyHold)
     assessment: Assessment = field(default_factory=lambda: Assessment(score=1.0))
     well_ns: int | None = None

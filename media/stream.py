@@ -24,7 +24,7 @@ from media.slatedesk import recipe_for
 from media.switcher import Switcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from config.settings import Settings
     from media.hls.seams import TimedMetadata
@@ -120,9 +120,13 @@ class Publication:
             change = TrackChange(track=track, kind=track_format.kind, format=track_format)
             self._stream.switcher.change_track(self.source, change)
 
+    def describe_sound(self, languages: Mapping[int, str]) -> None:
+        """Note the languages (BCP 47) of the encoder's audio tracks by their number."""
+        if not self.closed:
+            self._stream.switcher.describe_sound(self.source, languages)
+
     def drop_track(self, track: int, kind: Kind) -> None:
         """Note that the encoder ended a track."""
-        self._tracks.discard((kind, track))
         self._tracks.discard((kind, track))
         if self.closed:
             return
@@ -279,6 +283,7 @@ class Stream:
     def _new_show(self) -> None:
         host = self.host
         clock = ShowClock.anchored(utc_ms=host.utc_ms(), now_ns=host.now_ns())
+        own = host.settings.streams.of(self.name)
         self.show = Show(
             stream=self.name,
             run_id=host.new_run_id(),
@@ -292,6 +297,7 @@ class Stream:
             now_ns=host.now_ns,
             tap=host.tap(self.name),
             slate=recipe_for(host.settings, self.name),
+            languages=own.audio_languages if own is not None else (),
         )
         self._ended_ns = None
         host.start(self.show)

@@ -23,7 +23,7 @@ from media.standby import Reason, StandbyRule, other
 from media.vitals import SECOND_NS, Assessment, Vitals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from media.meter import MediaMeter
     from media.show import Show
@@ -133,6 +133,12 @@ class Switcher:
             source.further[place] = change.format
         if source is self._on_air:
             self._show().change_track(change)
+
+    def describe_sound(self, source: Source, languages: Mapping[int, str]) -> None:
+        """Note the languages of an encoder's audio tracks."""
+        source.languages = languages
+        if source is self._on_air:
+            self._show().describe_sound(languages)
 
     def drop_track(self, source: Source, kind: Kind) -> None:
         """Note that an encoder ended a track."""
@@ -247,6 +253,7 @@ class Switcher:
         show.begin_run(protocol=new.protocol, wrap_ticks=new.wrap_ticks, switched=True)
         for track_format in new.formats.values():
             show.set_format(track_format)
+        show.describe_sound(new.languages)
         for (kind, track), track_format in new.further.items():
             show.change_track(TrackChange(track=track, kind=kind, format=track_format))
         for packet in held:

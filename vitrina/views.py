@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from delivery.seams import NotLive, SourceUnavailable
 from media.hls.multivariant import RenditionInfo, render_multivariant
-from media.model import Kind, Role, TrackFormat
+from media.model import Kind, Role
 from media.source import SourceRefused
 from media.stream import OpenRefused, State
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from media.findings import Finding
+    from media.further import TrackView
     from media.hls.rendition import Rendition
     from media.registry import Registry
     from media.show import Show
@@ -119,14 +120,14 @@ class View:
     def summary(self) -> Mapping[str, object]:
         """Return what `GET /api/v1/streams/S` answers, without viewers."""
         show = self.stream.show
-        bitrates = show.bitrates() if show is not None else {}
+        tracks = show.tracks() if show is not None else []
         return {
             "name": self.name,
             "state": self.state,
             "on_air": show.feeder if show is not None else None,
             "protocol": self.stream.protocol,
-            "bitrate_bps": sum(bitrates.values()),
-            "tracks": [_track(f, bitrates) for f in show.formats()] if show else [],
+            "bitrate_bps": sum(track.bitrate_bps for track in tracks),
+            "tracks": [_track(track) for track in tracks],
             "findings": self.findings(),
             "sources": [_source(each) for each in self.stream.switcher.views()],
             "source": chosen.value if (chosen := self.stream.switcher.chosen) else "auto",
@@ -177,15 +178,19 @@ def _info(rendition: Rendition, show: Show) -> RenditionInfo:
         peak_bps=round(peak * HEADROOM),
         average_bps=average,
         frame_rate=show.frame_rate if rendition.kind is Kind.VIDEO else None,
+        language=show.language_of(rendition.name) if rendition.kind is Kind.AUDIO else None,
     )
 
 
-def _track(track_format: TrackFormat, bitrates: Mapping[Kind, int]) -> dict[str, object]:
+def _track(track: TrackView) -> dict[str, object]:
+    track_format = track.format
     entry: dict[str, object] = {
+        "track": track.number,
         "kind": track_format.kind.value,
         "codec": track_format.codec.value,
         "codec_string": track_format.codec_string,
-        "bitrate_bps": bitrates.get(track_format.kind, 0),
+        "bitrate_bps": track.bitrate_bps,
+        "used_as": track.used_as,
     }
     if track_format.kind is Kind.VIDEO:
         entry |= {"width": track_format.width, "height": track_format.height}
@@ -193,6 +198,7 @@ def _track(track_format: TrackFormat, bitrates: Mapping[Kind, int]) -> dict[str,
         entry |= {
             "sample_rate": track_format.sample_rate,
             "channels": track_format.channels,
+            "language": track.language,
         }
     return entry
 

@@ -26,6 +26,7 @@ from ingest.rtmp.events import (
     TrackEnded,
     TrackIgnored,
 )
+from ingest.rtmp.metadata import languages
 from ingest.rtmp.session import ServerSession, State
 from ingest.rtmp.tracks import TICKS_PER_MS, Describe
 from ingest.source import (
@@ -342,6 +343,8 @@ class Connection(asyncio.Protocol):
                 if isinstance(encoder, str):
                     encoder = "".join(c for c in encoder if c.isprintable())[:64]
                     self._info("encoder metadata", encoder=encoder)
+                if self._publication is not None and (found := languages(event.values)):
+                    self._publication.describe_sound(found)
             case PublishEnded():
                 self._reason = "bye"
                 self._unpublished_ns = time.monotonic_ns()

@@ -29,6 +29,8 @@ class RenditionInfo:
     average_bps: int
     frame_rate: float | None = None
     """Measured pictures a second, where `format.frame_rate` does not say it."""
+    language: str | None = None
+    """BCP 47, of sound."""
 
 
 def render_multivariant(
@@ -53,10 +55,12 @@ def render_multivariant(
     if chapters_uri is not None:
         out.append(f'#EXT-X-SESSION-DATA:DATA-ID="{CHAPTERS_DATA_ID}",URI="{chapters_uri}"')
     if video:
-        out += [
-            _media(item, label=audio_label if index == 0 else item.name, default=index == 0)
-            for index, item in enumerate(audio)
-        ]
+        languages = [item.language for item in audio]
+        for index, item in enumerate(audio):
+            label = item.name if index else audio_label
+            if item.language is not None and languages.count(item.language) == 1:
+                label = item.language
+            out.append(_media(item, label=label, default=index == 0))
     ranges = any(video_range(item.format.colour) != "SDR" for item in video)
     for item in sorted(video, key=_order):
         out += [_variant(item, audio, ranges=ranges), _uri(item)]
@@ -118,9 +122,12 @@ def _variant(item: RenditionInfo, audio: Sequence[RenditionInfo], *, ranges: boo
 
 
 def _media(item: RenditionInfo, *, label: str, default: bool) -> str:
+    language = f',LANGUAGE="{item.language}"' if item.language is not None else ""
+    # Players choose by language among those with AUTOSELECT: one without is not to be chosen so.
+    chosen = default or item.language is not None
     return (
-        f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{AUDIO_GROUP}",NAME="{label}"'
-        f",DEFAULT={'YES' if default else 'NO'},AUTOSELECT=YES"
+        f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{AUDIO_GROUP}",NAME="{label}"{language}'
+        f",DEFAULT={'YES' if default else 'NO'},AUTOSELECT={'YES' if chosen else 'NO'}"
         f',CHANNELS="{item.format.channels or 2}",URI="{_uri(item)}"'
     )
 

@@ -912,7 +912,7 @@ async def test_a_stream_opened_ahead_shows_the_slate_with_sound():
     await world.pass_time(5000)
     assert world.show.feeder is Feeder.SLATE
     assert [r.name for r in world.show.lineup.listed()] == ["source", "audio"]
-    assert world.show.formats() == []
+    assert world.show.tracks() == []
     world.connect(Encoder(size=SIZES[2], sound=None))
     await watched(world, 700, Feeder.ENCODER)
     await world.pass_time(5000)

@@ -22,7 +22,7 @@ from vitrina.publisher import Target
 from vitrina.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 pytestmark = pytest.mark.component
 
@@ -53,6 +53,9 @@ class Recorder:
 
     def set_format(self, track: int, track_format: TrackFormat) -> None:
         self.formats[track_format.kind] = track_format
+
+    def describe_sound(self, languages: Mapping[int, str]) -> None:
+        raise AssertionError("the demo tells no languages")
 
     def drop_track(self, track: int, kind: Kind) -> None:
         raise AssertionError("no track ends")

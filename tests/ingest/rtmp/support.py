@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -117,6 +117,7 @@ class RecordingPublication:
     packets: list[Packet] = field(default_factory=list)
     dropped: list[tuple[int, Kind]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    languages: dict[int, str] = field(default_factory=dict)
     refuse: str = ""
     lead_s: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,6 +130,10 @@ class RecordingPublication:
 
     def drop_track(self, track: int, kind: Kind) -> None:
         self.dropped.append((track, kind))
+
+    def describe_sound(self, languages: Mapping[int, str]) -> None:
+        self.languages |= languages
+        self.changed.set()
 
     def push(self, packet: Packet) -> None:
         self.packets.append(packet)

@@ -51,6 +51,16 @@ async def test_a_publication_from_hello_to_goodbye() -> None:
         assert server.meter.bytes > 3000
 
 
+async def test_the_languages_of_sound_are_passed_on() -> None:
+    tracks = {"audioTrackIdInfoMap": {"1": {"language": "de"}}}
+    async with running() as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        peer.send(whole(4, 18, amf("@setDataFrame", "onMetaData", tracks), stream=1))
+        publication = server.gate.publications[0]
+        await server.until(lambda: publication.languages == {1: "de"})
+
+
 async def test_the_encoder_vanishing_is_an_error_end() -> None:
     async with running() as server:
         peer = await server.connect()

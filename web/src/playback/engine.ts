@@ -10,6 +10,14 @@ export interface Level {
   readonly bitrate: number;
 }
 
+/** One of the languages that the sound comes in. */
+export interface Sound {
+  readonly index: number;
+  readonly label: string;
+  /** BCP 47, empty where the stream does not tell it. */
+  readonly language: string;
+}
+
 /** Why an engine gave up. `missing`: the server has no such live stream now (HTTP 4xx or 503). */
 export type Failure = "missing" | "network" | "media" | "unsupported";
 
@@ -31,6 +39,9 @@ export interface Engine {
   readonly currentLevel: number;
   /** The viewer's choice; -1 is automatic. */
   quality: number;
+  readonly sounds: readonly Sound[];
+  /** Index of the sound that plays, -1 where there is none to choose from. */
+  sound: number;
   /** Seconds from the live edge, null before playback. */
   readonly latency: number | null;
   /** Seconds from the live edge that playback should keep; null where the engine minds it itself. */
@@ -46,6 +57,16 @@ export interface Engine {
   sidestep(): void;
   start(): Promise<void>;
   destroy(): void;
+}
+
+/** A language's name in itself ("Deutsch"), else what the stream calls the sound. */
+export function soundLabel(language: string, name: string): string {
+  if (language === "") return name;
+  try {
+    return new Intl.DisplayNames([language], { type: "language", fallback: "none" }).of(language) ?? name;
+  } catch {
+    return name;
+  }
 }
 
 /**

@@ -3,7 +3,7 @@ import type Hls from "hls.js";
 import type { ErrorData, LevelDetails, MetadataSample } from "hls.js";
 import { CUE_ATTRIBUTE, fromDateRange, fromId3 } from "../cues/carriers";
 import type { Anchor } from "../timeline/program-date-time";
-import type { Engine, EngineSink, Failure, Level } from "./engine";
+import { type Engine, type EngineSink, type Failure, type Level, type Sound, soundLabel } from "./engine";
 import { hlsConfig } from "./hls-config";
 
 const MAX_KNOWN_RANGES = 4096;
@@ -55,6 +55,8 @@ export class HlsEngine implements Engine {
     hls.on(Events.MANIFEST_PARSED, () => this.sink.levels());
     hls.on(Events.LEVELS_UPDATED, () => this.sink.levels());
     hls.on(Events.LEVEL_SWITCHED, () => this.sink.levels());
+    hls.on(Events.AUDIO_TRACKS_UPDATED, () => this.sink.levels());
+    hls.on(Events.AUDIO_TRACK_SWITCHED, () => this.sink.levels());
     hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.#listed(details, true));
     hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
     hls.on(Events.FRAG_BUFFERED, (_event, { frag, part }) => {
@@ -90,6 +92,22 @@ export class HlsEngine implements Engine {
       const source = twin && /\/source\/[^/]*$/.test(uri);
       return { index, height, bitrate, label: source ? `${size} source` : size };
     });
+  }
+
+  get sounds(): Sound[] {
+    return (this.#hls?.audioTracks ?? []).map(({ name, lang = "" }, index) => ({
+      index,
+      language: lang,
+      label: soundLabel(lang, name),
+    }));
+  }
+
+  get sound(): number {
+    return this.#hls?.audioTrack ?? -1;
+  }
+
+  set sound(index: number) {
+    if (this.#hls) this.#hls.audioTrack = index;
   }
 
   get currentLevel(): number {

@@ -1,9 +1,15 @@
 /** The browser's own HLS (Safari): dates from getStartDate, cues from its metadata text track. */
 import { CUE_ATTRIBUTE, fromDateRange } from "../cues/carriers";
-import type { Engine, EngineSink, Level } from "./engine";
+import { type Engine, type EngineSink, type Level, type Sound, soundLabel } from "./engine";
 
 interface DataCue extends TextTrackCue {
   readonly value?: { readonly key?: string; readonly data?: unknown };
+}
+
+interface AudioTrack {
+  readonly label: string;
+  readonly language: string;
+  enabled: boolean;
 }
 
 const POLL_MS = 500;
@@ -45,6 +51,28 @@ export class NativeEngine implements Engine {
     clearInterval(this.#timer);
     this.video.removeAttribute("src");
     this.video.load();
+  }
+
+  get sounds(): Sound[] {
+    return this.#audio.map(({ label, language }, index) => ({
+      index,
+      language,
+      label: soundLabel(language, label),
+    }));
+  }
+
+  get sound(): number {
+    return this.#audio.findIndex((track) => track.enabled);
+  }
+
+  set sound(index: number) {
+    for (const [i, track] of this.#audio.entries()) track.enabled = i === index;
+  }
+
+  /** Safari has the list; TypeScript's DOM library does not know it. */
+  get #audio(): AudioTrack[] {
+    const { audioTracks } = this.video as HTMLVideoElement & { audioTracks?: ArrayLike<AudioTrack> };
+    return Array.from(audioTracks ?? []);
   }
 
   get latency(): number | null {

@@ -3,7 +3,7 @@ import { LitElement, type PropertyValues, type TemplateResult, html, nothing } f
 import { Catalogue, type Product } from "../cues/catalogue";
 import type { CueChange } from "../cues/scheduler";
 import { type Cue, type CueOf, type Text, cueType } from "../cues/model";
-import type { Level } from "../playback/engine";
+import type { Level, Sound } from "../playback/engine";
 import type { Phase } from "../playback/phase";
 import { Session } from "../playback/session";
 import { HotspotLayer } from "./hotspots";
@@ -124,6 +124,22 @@ export class VitrinaPlayer extends LitElement {
 
   set quality(index: number) {
     if (this.#session) this.#session.quality = index;
+    this.requestUpdate();
+  }
+
+  /** The languages of the sound. */
+  get sounds(): readonly Sound[] {
+    return this.#session?.engine?.sounds ?? [];
+  }
+
+  /** Index into `sounds`; -1 where there is nothing to choose. */
+  get sound(): number {
+    return this.#session?.engine?.sound ?? -1;
+  }
+
+  set sound(index: number) {
+    const engine = this.#session?.engine;
+    if (engine) engine.sound = index;
     this.requestUpdate();
   }
 
@@ -486,7 +502,7 @@ export class VitrinaPlayer extends LitElement {
       <span class="grow"></span>
       ${panelTool("offers", w.products, icon("bag"), offers ? html`<span class="count">${offers}</span>` : nothing)}
       ${panelTool("chapters", w.chapters, icon("chapters"))}
-      ${this.levels.length > 1 ? panelTool("quality", w.quality, icon("gear")) : nothing}
+      ${this.levels.length > 1 || this.sounds.length > 1 ? panelTool("quality", w.quality, icon("gear")) : nothing}
       ${tool(full ? w.exitFullscreen : w.fullscreen, icon(full ? "shrink" : "expand"), () => void this.#fullscreen(), "fullscreen")}
     </div>`;
   }
@@ -506,11 +522,13 @@ export class VitrinaPlayer extends LitElement {
         return view.chapterPanel(all, chapter, names, (cue) => this.#seekTo(cue));
       },
       offers: () => view.offerPanel(active, names, (cue) => this.#select(cue)),
-      quality: () =>
-        view.qualityPanel(this.levels, this.quality, this.currentLevel, w, (index) => {
-          this.quality = index;
-          this.#openPanel("quality");
-        }),
+      quality: () => html`${view.qualityPanel(this.levels, this.quality, this.currentLevel, w, (index) => {
+        this.quality = index;
+        this.#openPanel("quality");
+      })}${view.soundPanel(this.sounds, this.sound, w, (index) => {
+        this.sound = index;
+        this.#openPanel("quality");
+      })}`,
     }[this._panel];
     return html`<div class="panel" part="panel" role=${this._panel === "quality" ? "menu" : "group"}
       aria-label=${title} tabindex="-1"><h2 aria-hidden="true">${title}</h2>${rows()}</div>`;

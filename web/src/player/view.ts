@@ -3,7 +3,7 @@ import { type TemplateResult, html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import type { Product } from "../cues/catalogue";
 import type { Cue, CueOf, Text } from "../cues/model";
-import type { Level } from "../playback/engine";
+import type { Level, Sound } from "../playback/engine";
 import type { Phase } from "../playback/phase";
 import { icon } from "./icons";
 import type { Words } from "./text";
@@ -121,6 +121,23 @@ export function qualityPanel(
   const now = levels.find((level) => level.index === current)?.label ?? "";
   return html`${row(-1, words.auto, quality === -1 ? now : "")}
     ${best.map((level) => row(level.index, level.label, ""))}`;
+}
+
+export function soundPanel(
+  sounds: readonly Sound[],
+  current: number,
+  words: Words,
+  choose: (index: number) => void,
+): TemplateResult | typeof nothing {
+  if (sounds.length < 2) return nothing;
+  return html`<h2 aria-hidden="true">${words.sound}</h2>
+    ${sounds.map(
+      ({ index, label, language }) => html`<button class="row" role="menuitemradio" data-sound=${index}
+        aria-checked=${index === current ? "true" : "false"} @click=${() => choose(index)}>
+        <span class="mark">${index === current ? icon("check") : nothing}</span>
+        <span class="main" lang=${language || nothing} dir="auto">${label}</span>
+      </button>`,
+    )}`;
 }
 
 /** The message over the picture, or nothing while it plays. */
