@@ -15,7 +15,6 @@ from media.hls.segmenter import TOLERANCE
 from media.lineup import AUDIO
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.reel import Reel, still
-from media.settling import SETTLE
 from media.silence import sound_of
 
 if TYPE_CHECKING:
@@ -40,8 +39,11 @@ HOLE = TICKS_PER_SECOND // 10
 """Shorter ones are a picture that lasts longer."""
 ORDER_AHEAD = 3 * TICKS_PER_SECOND // 10
 """The slate is made before it is needed: that takes the worker a fifth of a second."""
-LAG = SETTLE + 3 * TICKS_PER_SECOND // 20
-"""The slate stays this far behind: an encoder's first key frame is known that much later."""
+LAG = 3 * TICKS_PER_SECOND // 20
+"""The slate stays this far behind: an encoder's first key frame is known late (`media.settling`).
+
+Not as far as that: viewers hold a second of media, and wait for the slate's first part.
+"""
 LATE = 5 * TICKS_PER_SECOND
 """A link that has not caught up with the slate by then is as fast as it will be."""
 CATCH_UP = 3 * TICKS_PER_SECOND

