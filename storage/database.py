@@ -75,6 +75,7 @@ class Database:
                 max_overflow=0,
                 pool_timeout=POOL_TIMEOUT_S,
                 pool_pre_ping=not sqlite,
+                hide_parameters=True,  # keys of targets are among them
             )
         except ImportError as err:
             raise DatabaseMisconfigured(

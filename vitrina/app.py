@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,11 +102,14 @@ def database_url(settings: Settings) -> str:
 def keep_private(path: Path) -> None:
     """Make the database file readable to its owner alone: it holds the keys of targets.
 
-    SQLite gives the files beside it the same mode. What another user owns stays as it is.
+    SQLite gives the files beside it the same mode when it makes them; those of a version that was
+    killed are there. What another user owns stays as it is.
     """
     try:
         path.touch(mode=0o600)
-        path.chmod(0o600)
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            with suppress(FileNotFoundError):
+                path.with_name(name).chmod(0o600)
     except PermissionError:
         log.warning("the database file may be readable to others", path=str(path))
 

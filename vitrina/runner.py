@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from storage.database import DatabaseMisconfigured, DatabaseUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
@@ -77,6 +79,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _traceback_of(error: BaseException) -> BaseException | None:
     """None where the sentence says it all."""
+    if isinstance(error, DatabaseMisconfigured | DatabaseUnavailable):
+        return None
     return None if isinstance(error, OSError) and error.errno in _EXPLAINED else error
 
 
@@ -92,4 +96,6 @@ def explain(error: BaseException) -> str:
     """Return one sentence about an error that ends the process."""
     if isinstance(error, OSError) and error.errno in _EXPLAINED:
         return f"{error.strerror or error}: {_EXPLAINED[error.errno]}"
+    if isinstance(error, DatabaseMisconfigured | DatabaseUnavailable):
+        return str(error)
     return f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from storage.keys import digest
 from storage.migrate import upgrade
 from storage.schema import cue_log, metadata
 from storage.streams import KeyOwner, NoSuchStream, StreamExists, StreamRefused, StreamStore
+from storage.targets import TargetRecord, TargetStore
 from storage.tokens import Grant, Role, TokenStore
 
 pytestmark = pytest.mark.component
@@ -68,6 +70,25 @@ async def test_upgrade_twice_keeps_what_is_there(database):
     key = await StreamStore(database).add("shop")
     await upgrade(database)
     assert await StreamStore(database).find(digest(key)) == KeyOwner(stream="shop")
+
+
+async def test_a_database_of_a_newer_version_is_left_alone_with_a_sentence(database):
+    async with database.write() as connection:
+        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseMisconfigured, match="made by a newer version"):
+        await upgrade(database)
+
+
+async def test_what_was_to_be_written_is_not_in_the_error(database):
+    async with database.write() as connection:
+        await connection.execute(sa.text("DROP TABLE restream_targets"))
+    record = TargetRecord(
+        stream="s", name="t", url="rtmp://t.example/a", key="k3y-0f-th3-target", enabled=True,
+        codecs=(), source="source",
+    )  # fmt: skip
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await TargetStore(database).put(record)
+    assert record.key not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_backup_keys_come_and_go_by_migration(database):
