@@ -17,6 +17,8 @@ LOW_WATER = 64 * 1024
 READ_BURST = 128 * 1024
 READ_PER_S = 8 * 1024
 """A server answers and pings; one that talks more than this only costs our time."""
+LEAST_TAKEN = 8 * 1024
+"""A target that takes less than this of what waits may as well be dead."""
 LAST_WORDS_S = 2.0
 """A closed connection that does not take its last bytes is cut after this long."""
 
@@ -123,14 +125,13 @@ class Link(asyncio.Protocol):
         self._write(self.client.data_to_send())
 
     def stuck_s(self, now_s: float) -> float:
-        """Return for how long the target has taken nothing at all, while something waits."""
+        """Return for how long the target has taken next to nothing of what waits."""
         waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
         if not self.paused:
             self._stuck_since = 0.0
             return 0.0
-        if not self._stuck_since or waiting < self._stuck_bytes:
-            self._stuck_since = now_s
-        self._stuck_bytes = waiting
+        if not self._stuck_since or waiting <= self._stuck_bytes - LEAST_TAKEN:
+            self._stuck_since, self._stuck_bytes = now_s, waiting
         return now_s - self._stuck_since
 
     def close(self) -> None:

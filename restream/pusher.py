@@ -46,9 +46,11 @@ SILENT_NS = 5_000_000_000
 class _Failed(Exception):
     """A try failed; the sentence is for the producer."""
 
-    def __init__(self, text: str, *, refused: bool = False) -> None:
+    def __init__(self, text: str, *, refused: bool = False, unsendable: bool = False) -> None:
         super().__init__(text)
-        self.refused = refused
+        self.refused = refused or unsendable
+        self.unsendable = unsendable
+        """It is the stream that is not taken: another one may be."""
 
 
 class Pusher:
@@ -85,6 +87,8 @@ class Pusher:
         self._sent = 0
         self._bitrate = 0
         self._delay_s = 0.0
+        self._dropped_s: float | None = None
+        """When media was last given up, for which the text says why."""
         self._latest_s = 0.0
         """The longest wait since the last report."""
         self._reported = (time.monotonic(), 0, 0)
@@ -185,9 +189,9 @@ class Pusher:
         self._log("a target is not served", reason=str(failure), retry_in_s=round(delay_s, 1))
         deadline = time.monotonic() + delay_s
         self._changed = False
-        # What was refused is tried again as soon as the stream is another.
+        # Not for a key: each slate is another stream, and platforms block who keeps trying.
         while (left := deadline - time.monotonic()) > 0:
-            if not self._on_air or (failure.refused and self._changed):
+            if not self._on_air or (failure.unsendable and self._changed):
                 return
             await self._woken(left)
 
@@ -218,7 +222,7 @@ class Pusher:
             seconds = settings.handshake_timeout_s
             raise _Failed(f"{endpoint.host} did not take the stream within {seconds:g} s.") from err
         except Unsendable as err:
-            raise _Failed(str(err), refused=True) from err
+            raise _Failed(str(err), unsendable=True) from err
         finally:
             link.close()
 
@@ -243,7 +247,8 @@ class Pusher:
             stuck_s = link.stuck_s(now_s)
             if stuck_s >= self._settings.stall_timeout_s:
                 raise _Failed(
-                    f"{self._endpoint.host} has read nothing for {stuck_s:.0f} s; connecting again."
+                    f"{self._endpoint.host} has read next to nothing for {stuck_s:.0f} s; "
+                    "connecting again."
                 )
             self._report(now_s)
             if not self._on_air and self._queue.empty:
@@ -300,6 +305,14 @@ class Pusher:
         self._meter.restream_dropped(stream, name, self._queue.dropped - dropped)
         self._meter.restream_delay(stream, name, self._delay_s)
         self._reported = (now_s, self._sent, self._queue.dropped)
+        if self._queue.dropped > dropped:
+            self._dropped_s = now_s
+            self._text = (
+                f"{self._endpoint.host} takes less than the stream sends, and some was given up: "
+                "lower the bitrate of the encoder, or check the way there."
+            )
+        elif self._dropped_s is not None and now_s - self._dropped_s >= HEALTHY_S:
+            self._dropped_s = self._text = None
 
     def _set(
         self, state: State, *, text: str | None = None, retry_at_ms: int | None = None
@@ -307,6 +320,7 @@ class Pusher:
         if state is not self._state:
             self._since_ms = _utc_ms()
         self._state, self._text, self._retry_at_ms = state, text, retry_at_ms
+        self._dropped_s = None
         self._meter.restream_state(self.target.stream, self.target.name, state.number)
 
     def _log(self, event: str, **fields: object) -> None:
