@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = (1280, 720)
 """Before an encoder has told its own."""
 DEFAULT_SOUND = (48_000, 2)
+SOUND_RATES = frozenset(
+    (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+)
+"""Hz that AAC has a number for (ISO/IEC 14496-3 table 1.18)."""
 MAX_CHANNELS = 2
 """What a worker codes; silence of more channels is at hand without it."""
 MAX_LOOP_SECONDS = 60
@@ -98,7 +102,7 @@ def order_for(
         width=width,
         height=height,
         sar=video.sar if video is not None else (1, 1),
-        audio=sound if 0 < sound[1] <= MAX_CHANNELS else None,
+        audio=sound if sound[0] in SOUND_RATES and 0 < sound[1] <= MAX_CHANNELS else None,
         text=text,
         image=image,
         serial=serial,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from media.transcode.messages import (
     MakeSlate,
     Opened,
     Relief,
+    SlateFailed,
+    SlateMade,
     Source,
 )
 from media.transcode.plan import AUDIO
@@ -71,6 +74,7 @@ class VideoThread:
         self._rate_unknown = False
         self._first: Picture | None = None
         self._newest: VideoFrame | None = None
+        self._of_slate = False
         self._thread = threading.Thread(target=self._run, name="decode-video", daemon=True)
 
     def start(self) -> None:
@@ -106,13 +110,22 @@ class VideoThread:
             case Configure():
                 self._configure(item)
             case MakeSlate():
-                self._send(still_slate(item, self._newest))
+                self._send(self._slate(item))
             case Finish():
                 self._drain_decoder()
                 self._release_first()
                 self._retire(self.rungs)
                 return False
         return True
+
+    def _slate(self, item: MakeSlate) -> SlateMade | SlateFailed:
+        try:
+            return still_slate(item, self._newest)
+        except Exception as err:  # whatever a slate meets, the ladder goes on
+            sys.excepthook(type(err), err, err.__traceback__)
+            sys.stderr.flush()
+            text = f"The slate cannot be made: {type(err).__name__}."
+            return SlateFailed(serial=item.order.serial, text=text)
 
     def _caught_up(self, source: Source) -> bool:
         if time.monotonic_ns() - self._started_ns > CATCH_UP_NS:
@@ -175,6 +188,7 @@ class VideoThread:
                 self._decoder = VideoDecoder(
                     self._configured.video, max_pixels=self._configured.max_pixels
                 )
+                self._of_slate = self._configured.video.slate
             elif self._need_key:
                 self._decoder.reset()
             self._need_key = False
@@ -184,13 +198,17 @@ class VideoThread:
             self._need_key = True
             return
         for frame in frames:
-            self._newest = frame
-            self._picture(frame)
+            self._show(frame)
 
     def _too_late(self, source: Source) -> bool:
         if self.catching_up:
             return False
         return time.monotonic_ns() - source.sent_ns > MAX_AGE_NS
+
+    def _show(self, frame: VideoFrame) -> None:
+        if not self._of_slate:
+            self._newest = frame
+        self._picture(frame)
 
     def _picture(self, frame: VideoFrame) -> None:
         if frame.pts is None:
@@ -232,7 +250,7 @@ class VideoThread:
     def _drain_decoder(self) -> None:
         if self._decoder is not None:
             for frame in self._decoder.flush():
-                self._picture(frame)
+                self._show(frame)
 
 
 class AudioThread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, cast
@@ -13,7 +14,7 @@ from av.audio.resampler import AudioResampler
 
 from media.model import TICKS_PER_SECOND
 from media.slate import MAX_LOOP_BYTES, MAX_LOOP_SECONDS
-from media.transcode.libav import PIXEL_FORMAT
+from media.transcode.libav import PIXEL_FORMAT, EncoderFailed
 from media.transcode.looping import (
     STILL_SECONDS,
     PictureEncoder,
@@ -70,10 +71,15 @@ def film(order: SlateOrder, path: Path, *, max_pixels: int) -> SlateMade:
         with _opened(path) as container:
             avcc, pictures = _pictures(container, order, max_pixels)
         duration = pictures[-1].pts + pictures[-1].duration
-        with _opened(path) as container:
-            asc, sounds = _sounds(container, order, duration)
     except (av.FFmpegError, ValueError, MemoryError) as err:
         raise FilmRefused(f"it is not an image or a video that can be read: {_said(err)}") from err
+    try:
+        with _opened(path) as container:
+            asc, sounds = _sounds(container, order, duration)
+    except (av.FFmpegError, ValueError, MemoryError, EncoderFailed) as err:
+        # Pictures without sound are more than no pictures.
+        sys.stderr.write(f"the sound of the slate cannot be decoded: {_said(err)}\n")
+        asc, sounds = silence(order, duration)
     return SlateMade(
         serial=order.serial,
         avcc=avcc,

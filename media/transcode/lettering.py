@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,8 @@ SMALLEST = 8
 WIDTH_SHARE = 0.86
 HEIGHT_SHARE = 0.8
 _NO_CHARACTER = "\U0010ffff"
+_JOINERS = "\u200c\u200d"
+"""Shown nowhere, but Persian and the scripts of India are not written without them."""
 
 
 def warm() -> None:
@@ -44,6 +47,7 @@ def text_mask(
     text = _clean(text)
     if not text:
         return None
+    _need_shaping(text)
     path = _best(text, font)
     size = max(SMALLEST, min(width, height) // LINES_OF_TEXT)
     room = int(width * WIDTH_SHARE), int(height * HEIGHT_SHARE)
@@ -66,8 +70,22 @@ def text_mask(
 def _clean(text: str) -> str:
     """Return the text with single spaces, without control characters."""
     lines = text[:MAX_CHARACTERS].splitlines()
-    kept = ("".join(c for c in line if c.isprintable() or c.isspace()) for line in lines)
+    kept = ("".join(c for c in line if _is_kept(c)) for line in lines)
     return "\n".join(" ".join(line.split()) for line in kept).strip()
+
+
+@lru_cache(maxsize=16)
+def _need_shaping(text: str) -> None:
+    """Say so where letters cannot be joined and ordered: Pillow loads FriBidi if it is there."""
+    leftwards = any(unicodedata.bidirectional(c) in {"R", "AL"} for c in text)
+    if leftwards and not features.check_feature("raqm"):
+        sys.stderr.write(
+            "The slate's text runs from right to left, which needs FriBidi: install libfribidi0\n"
+        )
+
+
+def _is_kept(character: str) -> bool:
+    return character.isprintable() or character.isspace() or character in _JOINERS
 
 
 def squeezed(mask: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
@@ -135,7 +153,8 @@ def _candidates(wanted: Path | None) -> Iterator[Path]:
 def _lacking(text: str, path: Path) -> int:
     face = _font(path, 16)
     none = _drawn(face, _NO_CHARACTER)
-    return sum(not c.isspace() and _drawn(face, c) == none for c in set(text))
+    shown = (c for c in set(text) if not c.isspace() and c not in _JOINERS)
+    return sum(_drawn(face, c) == none for c in shown)
 
 
 def _drawn(face: ImageFont.FreeTypeFont, character: str) -> tuple[tuple[int, int], bytes]:

@@ -34,7 +34,8 @@ def still_slate(make: MakeSlate, last: VideoFrame | None) -> SlateMade | SlateFa
         duration = pictures[-1].pts + pictures[-1].duration
         asc, sounds = silence(order, duration)
     except (StillFailed, EncoderFailed, MemoryError, OSError) as err:
-        return SlateFailed(serial=order.serial, text=f"The slate cannot be made: {err}.")
+        text = f"The slate cannot be made: {str(err) or type(err).__name__}."
+        return SlateFailed(serial=order.serial, text=text)
     return SlateMade(
         serial=order.serial,
         avcc=avcc,

@@ -27,6 +27,8 @@ class SourceTrack:
     """Size of a picture, width times height."""
     colour: tuple[int, int, int] | None = None
     """Primaries, transfer and matrix (H.273), for pictures that do not say them."""
+    slate: bool = False
+    """No encoder's pictures: a slate is not made of a slate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,7 +158,7 @@ class Transcoder:
         before = self._configured
         after = Configure(
             plan=plan,
-            video=_track(video),
+            video=_track(video, slate=self._slates.made(video)),
             audio=_track(audio),
             max_pixels=self._limits.max_pixels,
         )
@@ -444,7 +444,7 @@ class Transcoder:
         return self._now_ns() / 1e9
 
 
-def _track(fmt: TrackFormat | None) -> SourceTrack | None:
+def _track(fmt: TrackFormat | None, *, slate: bool = False) -> SourceTrack | None:
     if fmt is None:
         return None
     rate, colour = fmt.frame_rate, fmt.colour
@@ -456,4 +456,5 @@ def _track(fmt: TrackFormat | None) -> SourceTrack | None:
         channels=fmt.channels,
         pixels=fmt.width * fmt.height,
         colour=None if colour is None else (colour.primaries, colour.transfer, colour.matrix),
+        slate=slate,
     )

@@ -52,8 +52,9 @@ def serve(sock: socket.socket) -> None:
     while data := sock.recv(READ_BYTES):
         for message in decoder.feed(data):
             match message:
-                case Source() if len(sources) < MAX_SOURCES:
-                    sources.append(message)
+                case Source():
+                    if len(sources) < MAX_SOURCES:
+                        sources.append(message)
                 case MakeSlate(order=order) if order.image is not None:
                     sock.sendall(b"".join(encode(film_slate(message))))
                     return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from media.transcode.process import RungSink
     from media.transcode.slates import Answer, FilmCache
 
+FILE_PIXELS = 50_000_000
+"""What a configured file may have, though encoders may not: photographs of a telephone."""
+MAX_KNOWN = 8
 MAX_ORDERS = 4
 """Slates that a worker owes; the oldest is given up."""
 
@@ -54,6 +58,7 @@ class SlateOrders:
         self._newest = NewestPictures() if slate is not None and slate.enabled else None
         self._owed: dict[int, SlateOrder] = {}
         self._filmed: int | None = None
+        self._known: deque[bytes] = deque(maxlen=MAX_KNOWN)
         self._maker = SlateMaker(
             nice=nice,
             memory_bytes=limits.worker_memory_mb * 2**20,
@@ -67,9 +72,13 @@ class SlateOrders:
         """Run slate processes until cancelled."""
         await self._maker.run()
 
+    def made(self, video: TrackFormat | None) -> bool:
+        """Whether these are the pictures of a slate, and not an encoder's."""
+        return video is not None and video.config in self._known
+
     def pushed(self, packet: Packet, track: SourceTrack | None) -> None:
         """Note a picture of the source, as the last one to be shown."""
-        if self._newest is not None:
+        if self._newest is not None and (track is None or not track.slate):
             self._newest.push(packet, track)
 
     def prepare(
@@ -120,7 +129,10 @@ class SlateOrders:
             self._make_elsewhere(self._make(order))
 
     def _make(self, order: SlateOrder) -> MakeSlate:
-        return MakeSlate(order=order, font=self._font, video=None, max_pixels=self._max_pixels)
+        pixels = self._max_pixels
+        if order.image is not None:
+            pixels = max(pixels, FILE_PIXELS)
+        return MakeSlate(order=order, font=self._font, video=None, max_pixels=pixels)
 
     def _make_elsewhere(self, make: MakeSlate) -> None:
         if self._newest is None:
@@ -143,6 +155,8 @@ class SlateOrders:
         if isinstance(answer, str):
             self._sink.slate_failed(serial, answer)
         else:
+            if answer.video.config not in self._known:
+                self._known.append(answer.video.config)
             self._sink.slate_made(serial, answer)
 
 

@@ -32,6 +32,8 @@ FILM_NICE = 19
 """Films are made ahead of time: a live encoder next door goes first."""
 CACHE_BYTES = 64 * 2**20
 EXIT_S = 1.0
+LOOK_S = 1.0
+"""A file on a server that is away is not waited for."""
 AHEAD_S = 1.0
 GIVEN_UP = "A newer slate was ordered."
 
@@ -109,8 +111,9 @@ class FilmCache:
     def put(self, key: FilmKey, loop: SlateLoop) -> None:
         """Keep a slate; the ones not used for longest give way."""
         size = sum(len(unit.payload) for unit in (*loop.pictures, *loop.sounds))
+        _, replaced = self._loops.pop(key, (loop, 0))  # two streams may make the same one
         self._loops[key] = loop, size
-        self._bytes += size
+        self._bytes += size - replaced
         while self._bytes > CACHE_BYTES and len(self._loops) > 1:
             _, (_, freed) = self._loops.popitem(last=False)
             self._bytes -= freed
@@ -122,6 +125,8 @@ class _Job:
     sources: tuple[Source, ...] = ()
     ahead: bool = False
     """Nobody waits for the answer yet."""
+    bridged: bool = False
+    """A still was asked for meanwhile."""
 
 
 class _Slot:
@@ -140,6 +145,14 @@ class _Slot:
         before, self._job = self._job, job
         self._filled.set()
         return before
+
+    async def fills(self, within_s: float) -> bool:
+        """Wait for a job; whether there is one after so many seconds at most."""
+        self._filled.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if self.waits else within_s):
+                await self._filled.wait()
+        return self.waits
 
     async def get(self) -> _Job:
         while self._job is None:
@@ -174,16 +187,21 @@ class SlateMaker:
         self._answer_film = film
         self._stills = _Slot()
         self._films = _Slot()
+        self._filming = False
 
     def order(self, make: MakeSlate, sources: Iterable[Source] = ()) -> None:
         """Have a slate made; a waiting order of the same kind is answered as given up."""
-        job = _Job(make=make, sources=tuple(sources))
+        bridged = make.order.image is not None and self._filming
+        job = _Job(make=make, sources=tuple(sources), bridged=bridged)
         if make.order.image is None:
             dropped, answer = self._stills.put(job), self._answer_still
         else:
             dropped, answer = self._films.put(job), self._answer_film
         if dropped is not None and not dropped.ahead:
             answer(dropped.make.order.serial, GIVEN_UP)
+        if bridged:
+            # Another file, or another form of it, is being coded: that may take minutes.
+            self._missing(make.order)
 
     def prepare(self, make: MakeSlate) -> None:
         """Have the slate of a file made before it is ordered, unless an order waits."""
@@ -205,12 +223,14 @@ class SlateMaker:
     async def _make_films(self) -> None:
         while True:
             job = await self._films.get()
-            if job.ahead:
-                # Formats come one by one: a form that holds for a moment is worth the work.
-                await asyncio.sleep(AHEAD_S)
-                if self._films.waits:
-                    continue
-            answer = await self._film(job)
+            # Formats come one by one: a form that holds for a moment is worth the work.
+            if job.ahead and await self._films.fills(AHEAD_S):
+                continue
+            self._filming = True
+            try:
+                answer = await self._film(job)
+            finally:
+                self._filming = False
             if job.ahead and isinstance(answer, str):
                 log.warning("slate cannot be prepared", reason=answer)
             elif not job.ahead:
@@ -223,11 +243,12 @@ class SlateMaker:
         key: FilmKey | None = None
         kept: SlateLoop | None = None
         with contextlib.suppress(OSError, ValueError):
-            key = await self._cache.key(order, path)
+            async with asyncio.timeout(LOOK_S):
+                key = await self._cache.key(order, path)
             kept = self._cache.get(key)
         if kept is not None:
             return kept
-        if not job.ahead:
+        if not job.ahead and not job.bridged:
             self._missing(order)
         if key is None:
             return f"The slate {path.name} cannot be shown: there is no such file."

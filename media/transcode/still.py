@@ -26,6 +26,7 @@ BLUR_STEPS = 5
 HD_COLOUR: Colour = (1, 1, 1, 1)
 """BT.709, limited range: of a slate without a picture."""
 FULL_RANGE = 2
+MAX_STRETCH = 16
 
 
 class StillFailed(Exception):
@@ -115,7 +116,8 @@ def draw(
     from media.transcode.lettering import squeezed, text_mask
 
     width, height = order.size
-    across = max(2, round(width * _shape(order.sar)))
+    # Pixels sixteen times as wide as high are a broken header, not a picture to letter.
+    across = max(2, min(round(width * _shape(order.sar)), MAX_STRETCH * width))
     mask = text_mask(order.text, across, height, font=font)
     if mask is None:
         return

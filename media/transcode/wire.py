@@ -236,6 +236,7 @@ def _track(data: dict[str, Any] | None) -> SourceTrack | None:
         channels=int(data["channels"]),
         pixels=int(data["pixels"]),
         colour=None if colour is None else (int(colour[0]), int(colour[1]), int(colour[2])),
+        slate=bool(data.get("slate")),
     )
 
 

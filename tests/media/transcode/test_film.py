@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
@@ -15,14 +17,12 @@ from media.slate import MAX_LOOP_BYTES, SlateLoop, SlateOrder
 from media.transcode.film import film
 from media.transcode.making import film_slate
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
-from media.transcode.slates import loop_of
+from media.transcode.slates import CACHE_BYTES, FilmCache, FilmKey, loop_of
 from tests.media.transcode.clips import audio_clip, video_clip
 from tests.media.transcode.rig import feed, plan, running
 from tests.media.transcode.test_slate import check, last_number, luma, order, played, shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.media.transcode.clips import Recorder
 
 pytestmark = pytest.mark.component
@@ -195,6 +195,50 @@ async def test_a_film_is_made_once_and_again_when_the_file_changes(tmp_path: Pat
         assert (await ordered(3, (160, 90))).video.width == 160
         ffmpeg(tmp_path, "a.png", "-y", "-f", "lavfi", "-i", "testsrc=s=64x64", "-frames:v", "1")
         assert (await ordered(4)).pictures != first.pictures
+
+
+async def test_while_another_file_is_coded_a_still_is_there_at_once(tmp_path: Path) -> None:
+    source = ("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30", "-t", "60", "-c:v", "mjpeg")
+    long = ffmpeg(tmp_path, "long.avi", *source)
+    short = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
+    async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
+        transcoder.order_slate(order((1280, 720), image=long, serial=1))
+        await recorder.until(lambda: bool(given(recorder, 1)))
+        transcoder.order_slate(order(image=short, serial=2))
+        await recorder.until(lambda: bool(given(recorder, 2)))
+        assert len(given(recorder, 1)) == 1, "the long one is not ready"
+        assert not of_file(given(recorder, 2)[0])
+
+
+def test_a_film_that_two_streams_made_counts_once(tmp_path: Path) -> None:
+    file = ffmpeg(tmp_path, "a.png", "-f", "lavfi", "-i", PICTURE, "-frames:v", "1")
+    made, wanted = loop(file)
+    large = replace(made, pictures=(replace(made.pictures[0], payload=bytes(CACHE_BYTES // 4)),))
+    cache = FilmCache()
+    form = (*wanted.size, wanted.sar, wanted.audio)
+    keys = [FilmKey(path=file, modified_ns=n, bytes=1, form=form) for n in range(3)]
+    for key in (keys[0], keys[0], keys[0], keys[1], keys[2]):
+        cache.put(key, large)
+    assert [cache.get(key) for key in keys] == [large] * 3
+
+
+def test_a_film_whose_sound_nobody_can_decode_is_silent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = Path(__file__).parents[2] / "fuzz" / "corpus" / "slate_file"
+    file = tmp_path / "a.mp4"
+    file.write_bytes((corpus / "seed-sound-of-an-unknown-codec").read_bytes())
+    made, wanted = loop(file)
+    check(made, wanted)
+    assert "sound of the slate cannot be decoded" in capsys.readouterr().err
+
+
+async def test_a_photograph_of_more_pixels_than_encoders_may_send_is_shown(tmp_path: Path) -> None:
+    source = "testsrc2=s=4000x3000"
+    file = ffmpeg(tmp_path, "a.jpg", "-f", "lavfi", "-i", source, "-frames:v", "1")
+    async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
+        transcoder.order_slate(order(image=file, serial=1))
+        await recorder.until(lambda: any(map(of_file, given(recorder, 1))))
 
 
 async def test_a_missing_film_is_told_and_a_still_stands_in(tmp_path: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
+from PIL import features
 
 from config.settings import SlateSettings
 from media.model import Codec
-from media.slate import SlateLoop, SlateOrder
+from media.slate import SlateLoop, SlateOrder, order_for
 from media.transcode import lettering
 from media.transcode.lettering import text_mask
 from media.transcode.making import still_slate
@@ -214,6 +216,41 @@ def test_long_text_is_wrapped_and_stays_inside() -> None:
     assert text_mask(" \n ", 640, 360) is None
 
 
+def test_joiners_that_nobody_sees_are_kept() -> None:
+    """Persian is not written without the zero-width non-joiner."""
+    parted, joined = text_mask("می\u200cشود", 640, 360), text_mask("میشود", 640, 360)
+    assert parted is not None
+    assert joined is not None
+    if features.check_feature("raqm"):
+        assert (parted != joined).any()
+
+
+def test_text_from_right_to_left_without_its_library_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(features, "check_feature", lambda _name: False)
+    assert text_mask("כבר חוזרים", 640, 360) is not None
+    assert "install libfribidi0" in capsys.readouterr().err
+    assert text_mask("left to right", 640, 360) is not None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("sar", [(65_535, 1), (1, 65_535)])
+def test_a_pixel_shape_that_makes_no_sense_is_lettered_within_bounds(sar: tuple[int, int]) -> None:
+    wanted = order((640, 360), sar=sar, text="We will be right back")
+    frame = shown(made(wanted, None))[0]
+    assert (frame.width, frame.height) == wanted.size
+
+
+@pytest.mark.parametrize("sound", [(50_000, 2), (192_000, 2), (0, 2), (48_000, 8)])
+def test_sound_that_aac_has_no_name_for_costs_no_slate(sound: tuple[int, int]) -> None:
+    fmt = replace(video_clip(frames=2).format, codec=Codec.AAC)
+    audio = replace(fmt, sample_rate=sound[0], channels=sound[1])
+    wanted = order_for(None, audio, text="", image=None, serial=1)
+    assert wanted.audio is None
+    check(made(wanted, None), wanted)
+
+
 def test_a_script_that_no_font_has_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert text_mask("\U0001f9ff\U00012345", 640, 360) is not None
     assert capsys.readouterr().err == (
@@ -306,6 +343,60 @@ async def test_a_slate_owed_by_a_killed_worker_is_made_elsewhere() -> None:
     loop = recorder.slates[2]
     assert isinstance(loop, SlateLoop)
     assert last_number(loop) == 24
+
+
+def number_on(loop: SlateLoop | str) -> int | None:
+    assert isinstance(loop, SlateLoop)
+    return last_number(loop)
+
+
+@pytest.mark.parametrize("ladder", [True, False])
+async def test_no_slate_is_made_of_a_slate(ladder: bool) -> None:
+    """An encoder that returns with pictures which nothing can show leaves the ones before."""
+    clip = video_clip(frames=25, gop=20)
+    rungs = plan(clip.format) if ladder else Plan()
+    async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
+        transcoder.configure(rungs, video=clip.format, audio=None)
+        feed(transcoder, clip, clip.keys)
+        transcoder.order_slate(order(serial=1))
+        await recorder.until(lambda: 1 in recorder.slates)
+        slate = recorder.slates[1]
+        assert isinstance(slate, SlateLoop)
+        packets = tuple(
+            replace(clip.packets[0], dts=at, pts=at, key=unit.key, payload=unit.payload)
+            for unit in slate.pictures
+            for at in (unit.dts + 900_000,)
+        )
+        transcoder.configure(rungs, video=slate.video, audio=None)
+        feed(transcoder, Clip(format=slate.video, packets=packets), [900_000])
+        transcoder.order_slate(order(serial=2))
+        await recorder.until(lambda: 2 in recorder.slates)
+    assert number_on(recorder.slates[2]) == number_on(slate) == 24
+
+
+async def test_a_slate_that_breaks_leaves_the_ladder_alone() -> None:
+    clip = video_clip(frames=25, gop=20)
+    async with running(slate=SlateSettings()) as (transcoder, recorder, meter):
+        transcoder.configure(plan(clip.format), video=clip.format, audio=None)
+        feed(transcoder, clip, clip.keys)
+        await recorder.until(lambda: len(recorder.packets) > 0)
+        transcoder.order_slate(order(serial=1, audio=(0, 2)))
+        await recorder.until(lambda: 1 in recorder.slates)
+        transcoder.order_slate(order(serial=2))
+        await recorder.until(lambda: {1, 2} <= set(recorder.slates))
+        assert meter.restarts == []
+    assert recorder.slates[1] == "The slate cannot be made: ZeroDivisionError."
+
+
+async def test_pictures_of_many_units_are_not_too_many_for_a_slate() -> None:
+    """Ten seconds of 240 pictures a second: the process takes what it can."""
+    clip = video_clip(frames=25, gop=30)
+    first = clip.packets[0]
+    more = [replace(first, dts=375 * n, pts=375 * n, key=n == 0) for n in range(2300)]
+    many = Clip(format=clip.format, packets=tuple(more))
+    loop = await pushed_slate(many, Plan(), SlateSettings())
+    assert isinstance(loop, SlateLoop)
+    assert last_number(loop) == 0
 
 
 async def test_orders_that_wait_give_way_to_newer_ones() -> None:
