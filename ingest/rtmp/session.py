@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum, auto
 
 from ingest.rtmp import flv
 from ingest.rtmp.adobe import AdobeLogins, LoggedIn, login_query
 from ingest.rtmp.amf0 import UNDEFINED, AmfValue, encode
 from ingest.rtmp.chunks import ChunkLimits, ChunkReader, ChunkWriter, Message
+from ingest.rtmp.connect import CAPS_RECONNECT, SERVER, ConnectInfo, read_connect, rejected, success
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import (
     Event,
@@ -31,34 +32,18 @@ from ingest.rtmp.messages import (
     split_aggregate,
     user_control,
 )
+from ingest.rtmp.strangers import EARLY_LIMITS, EARLY_TURN_COST, TURN_COST, Allowance
 from ingest.rtmp.target import publish_target
 from ingest.rtmp.tracks import Describe, Tracks
-from media.model import Codec
 
 CHUNK_SIZE = 65536
 """What we send with; FFmpeg then uses the same."""
 WINDOW_BYTES = 2_500_000
-EARLY_LIMITS = ChunkLimits(max_message_bytes=65536, max_partial_bytes=65536, max_chunk_streams=8)
-"""Until a key was accepted; encoders need less than 1 kB and four chunk streams."""
-EARLY_BYTES = 524_288
-"""All that may be received until a key was accepted, so that strangers cost no parsing time."""
-EARLY_MESSAGES = 256
-"""As for the bytes: a header of one byte makes an empty message, and each costs parsing time.
-Encoders send fewer than twenty."""
-TURN_COST = 1024
-"""What one turn may parse: a chunk costs 1, a member of an aggregate too, AMF 1 per 8 bytes.
-About 5 ms of empty messages."""
-EARLY_TURN_COST = 128
-"""The same for strangers, of whom there may be hundreds at once."""
 MAX_STREAMS = 16
 
 _CONTROL, _COMMANDS = 2, 3
 _STREAM_COMMANDS = 5
-_CAN_DECODE, _CAN_FORWARD = 1, 4
-_FORWARDED = (*flv.VIDEO_FOURCC.values(), Codec.AAC)
-"""What viewers get untouched; everything else is decoded and encoded again."""
 RECONNECT_REQUEST = "NetConnection.Connect.ReconnectRequest"
-CAPS_RECONNECT, _CAPS_MULTITRACK, _CAPS_MODEX, _CAPS_NANO_OFFSET = 1, 2, 4, 8
 
 
 class State(Enum):
@@ -90,8 +75,6 @@ class ServerSession:
         self.state = State.HANDSHAKE
         self.received = 0
         """Bytes since the connection began."""
-        self.flash_version = ""
-        """What the encoder calls itself, at most 64 printable characters."""
         self._limits = limits
         self._describe = describe
         self._handshake = ServerHandshake()
@@ -102,16 +85,18 @@ class ServerSession:
         self._aggregate: Iterator[Message] = iter(())
         self._tracks = Tracks(describe)
         self._now_ns = 0
-        self._early_left = EARLY_BYTES
-        self._early_messages = EARLY_MESSAGES
+        self._allowance = Allowance()
         self._window = WINDOW_BYTES
         self._acknowledged = 0
-        self._app = ""
-        self._tc_url = ""
+        self._info = ConnectInfo()
         self._streams: set[int] = set()
         self._publish_stream = 0
         self._had_publication = False
-        self._caps = 0
+
+    @property
+    def flash_version(self) -> str:
+        """What the encoder calls itself, at most 64 printable characters."""
+        return self._info.flash_version
 
     @property
     def dropped(self) -> int:
@@ -134,11 +119,7 @@ class ServerSession:
         self.received += len(data)
         self._now_ns = now_ns
         if self.state not in (State.AUTHORIZING, State.PUBLISHING):
-            self._early_left -= len(data)
-            if self._early_left < 0:
-                raise RtmpError(
-                    Fault.PROTOCOL, f"The client sent {EARLY_BYTES} bytes without publishing."
-                )
+            self._allowance.spend_bytes(len(data))
         if self.state is State.HANDSHAKE:
             reply = self._handshake.receive_data(data)
             if reply:
@@ -209,7 +190,7 @@ class ServerSession:
         It goes on until it leaves, at a key frame of its own choice (Enhanced RTMP v2, "Reconnect
         Request"); without a tcUrl it comes back to where it is.
         """
-        if self.state is not State.PUBLISHING or not self._caps & CAPS_RECONNECT:
+        if self.state is not State.PUBLISHING or not self._info.caps & CAPS_RECONNECT:
             return False
         self._on_status("status", RECONNECT_REQUEST, text, stream=0)
         return True
@@ -225,12 +206,7 @@ class ServerSession:
         if message.type not in (MessageType.VIDEO, MessageType.AUDIO, MessageType.AGGREGATE):
             self._reader.budget -= len(message.payload) >> 3
         if self.state is not State.PUBLISHING:
-            self._early_messages -= 1
-            if self._early_messages < 0:
-                raise RtmpError(
-                    Fault.PROTOCOL,
-                    f"The client sent {EARLY_MESSAGES} messages without publishing.",
-                )
+            self._allowance.spend_message()
 
     def _receive(self, message: Message) -> None:
         match message.type:
@@ -309,12 +285,7 @@ class ServerSession:
     def _connect(self, command: Command) -> None:
         if self.state is not State.CONNECTING:
             raise RtmpError(Fault.PROTOCOL, "The client sent connect twice.")
-        info = {name.lower(): value for name, value in command.object.items()}
-        self._app = _text(info.get("app"))
-        self._tc_url = _text(info.get("tcurl"))
-        self.flash_version = "".join(c for c in _text(info.get("flashver")) if c.isprintable())[:64]
-        caps = info.get("capsex")
-        self._caps = int(caps) if isinstance(caps, float) and 0 <= caps < 2**31 else 0
+        self._info = read_connect(command.object)
         if not self._log_in(command):
             return
         self._reader.delta_after_absolute = self.flash_version.startswith(("FMLE", "Flash"))
@@ -324,36 +295,21 @@ class ServerSession:
         bandwidth = window + bytes((DYNAMIC_BANDWIDTH,))
         self._send(_CONTROL, MessageType.SET_PEER_BANDWIDTH, 0, bandwidth)
         self._out.append(self._writer.set_chunk_size(CHUNK_SIZE))
-        self._result(
-            command,
-            {"fmsVer": "FMS/3,0,1,123", "capabilities": 31, "mode": 1},
-            {
-                "level": "status",
-                "code": "NetConnection.Connect.Success",
-                "description": "Connection succeeded.",
-                "objectEncoding": 0,
-                **_enhanced_capabilities(),
-            },
-            always=True,
-        )
+        self._result(command, SERVER, success(), always=True)
 
     def _log_in(self, command: Command) -> bool:
         """Take the next step of a login where one is asked for; False ends the connection."""
         if self._logins is None:
             return True
-        query = login_query(self._app, self._tc_url)
-        if not self._logins.asks(self._app.partition("?")[0], query):
+        query = login_query(self._info.app, self._info.tc_url)
+        if not self._logins.asks(self._info.app.partition("?")[0], query):
             return True
         verdict = self._logins.answer(query, address=self.address, now_ns=self._now_ns)
         if isinstance(verdict, LoggedIn):
             self._user = verdict.user
             return True
         self._out.append(self._writer.set_chunk_size(CHUNK_SIZE))
-        info = {
-            "level": "error",
-            "code": "NetConnection.Connect.Rejected",
-            "description": verdict.description,
-        }
+        info = rejected(verdict.description)
         payload = encode("_error", command.transaction, None, info)
         self._send(_COMMANDS, MessageType.COMMAND, 0, payload)
         self.state = State.FAILED
@@ -373,8 +329,8 @@ class ServerSession:
         if self.state is State.PUBLISHING:
             raise RtmpError(Fault.PROTOCOL, "The client published twice on one connection.")
         # After a login no part of the app stands for a key.
-        app = self._app if self._user is None else ""
-        target = publish_target(app, self._tc_url, command.text(0))
+        app = self._info.app if self._user is None else ""
+        target = publish_target(app, self._info.tc_url, command.text(0))
         # Some encoders publish on a stream id that they never created: answer on that one.
         self._publish_stream = stream_id
         self.state = State.AUTHORIZING
@@ -402,8 +358,7 @@ class ServerSession:
         if self.state is not State.PUBLISHING:
             return
         self.state = State.CONNECTED
-        self._early_left = EARLY_BYTES
-        self._early_messages = EARLY_MESSAGES
+        self._allowance = Allowance()
         self._events.append(PublishEnded())
 
     def _require_connect(self, name: str) -> None:
@@ -424,24 +379,3 @@ class ServerSession:
 
     def _send(self, csid: int, message_type: MessageType, stream_id: int, payload: bytes) -> None:
         self._out.append(self._writer.write(csid, message_type, stream_id, 0, payload))
-
-
-def _text(value: AmfValue) -> str:
-    return value.strip("'") if isinstance(value, str) else ""
-
-
-def _enhanced_capabilities() -> dict[str, AmfValue]:
-    """What of Enhanced RTMP v2 is understood, and how ("Enhancing NetConnection connect")."""
-    return {
-        "fourCcList": [name.decode() for name in (*flv.VIDEO_FOURCC, *flv.AUDIO_FOURCC)],
-        "videoFourCcInfoMap": _abilities(flv.VIDEO_FOURCC),
-        "audioFourCcInfoMap": _abilities(flv.AUDIO_FOURCC),
-        "capsEx": CAPS_RECONNECT | _CAPS_MULTITRACK | _CAPS_MODEX | _CAPS_NANO_OFFSET,
-    }
-
-
-def _abilities(names: Mapping[bytes, Codec]) -> dict[str, AmfValue]:
-    return {
-        name.decode(): _CAN_DECODE | (_CAN_FORWARD if codec in _FORWARDED else 0)
-        for name, codec in names.items()
-    }

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import structlog
 
-from ingest.rtmp.session import EARLY_TURN_COST, TURN_COST
+from ingest.rtmp.strangers import EARLY_TURN_COST, TURN_COST
 from ingest.source import MAX_LEAD_S, RESUME_LEAD_S
 from media.model import Codec
 from tests.ingest.rtmp.support import (

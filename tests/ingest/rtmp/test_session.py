@@ -20,7 +20,8 @@ from ingest.rtmp.events import (
     TrackEnded,
     TrackIgnored,
 )
-from ingest.rtmp.session import EARLY_BYTES, EARLY_MESSAGES, TURN_COST, ServerSession, State
+from ingest.rtmp.session import ServerSession, State
+from ingest.rtmp.strangers import EARLY_BYTES, EARLY_MESSAGES, TURN_COST
 from media.bitstream import describe
 from media.colour import Colour
 from media.model import Codec, Kind, Packet
