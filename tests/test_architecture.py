@@ -70,7 +70,12 @@ SANS_IO = [
     "restream/muxer.py",
     "restream/queue.py",
 ]
-WITH_IO = {"ingest/rtmp/connection.py", "ingest/rtmp/door.py", "ingest/rtmp/server.py"}
+WITH_IO = {
+    "ingest/rtmp/connection.py",
+    "ingest/rtmp/door.py",
+    "ingest/rtmp/intake.py",
+    "ingest/rtmp/server.py",
+}
 
 ALLOWED = {
     "av": ("media/transcode/", "media/record/"),

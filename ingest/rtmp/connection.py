@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
-import traceback
 from typing import Protocol, cast
-
-import structlog
 
 from config.settings import RtmpSettings
 from ingest.addresses import crowd_of, plain_address
+from ingest.rtmp.account import Account
 from ingest.rtmp.adobe import AdobeLogins
 from ingest.rtmp.chunks import ChunkLimits
+from ingest.rtmp.deadlines import Deadlines
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import (
     Event,
@@ -26,6 +24,7 @@ from ingest.rtmp.events import (
     TrackEnded,
     TrackIgnored,
 )
+from ingest.rtmp.intake import Intake
 from ingest.rtmp.metadata import languages
 from ingest.rtmp.session import ServerSession, State
 from ingest.rtmp.tracks import TICKS_PER_MS, Describe
@@ -45,16 +44,7 @@ from media.model import FormatRefused, Packet
 WRAP_TICKS = 2**32 * TICKS_PER_MS
 LINGER_S = 1.0
 """How long a refused client may take to read why; closing at once would reset its connection."""
-SLICE_BYTES = 16_384
-"""One read may bring 256 KiB, which is four seconds of a small stream: the lead is looked at in
-between, and the rest of the read waits in its connection."""
-HELD_SLICE_BYTES = 2048
-"""The same for a client that was held back once."""
-GATHER_S = 0.02
-"""Media gathered before a wake-up: a picture rarely waits, sound waits for its picture."""
 _NS = 1_000_000_000
-
-_log = structlog.get_logger(__name__)
 
 
 class ConnectionHost(Protocol):
@@ -88,9 +78,8 @@ class Connection(asyncio.Protocol):
     """One client. Every callback runs on the event loop; whatever goes wrong ends only this one."""
 
     def __init__(self, server: ConnectionHost, protocol: str) -> None:
-        self._protocol = protocol
         self._server = server
-        self._meter = server.meter
+        self._account = Account(protocol, server.meter, server.may_log)
         self._session = ServerSession(
             limits=server.limits, describe=server.describe, logins=server.logins
         )
@@ -103,27 +92,20 @@ class Connection(asyncio.Protocol):
         """That handshake; the listener owns it."""
         self._displaced = False
         self._address = self._crowd = ""
-        self._remote = ""
-        self._low_water = 1
-        self._held: asyncio.TimerHandle | None = None
-        self._slice = SLICE_BYTES
-        self._backlog = b""
-        """Rest of the last read while the client is held back; nothing is read meanwhile."""
+        self._intake = Intake(self)
+        self._deadlines = Deadlines(server.settings, time.monotonic_ns())
         self._closing_ns = 0
-        self._reason = "eof"
-        now_ns = time.monotonic_ns()
-        self._unreported = 0
-        self._opened_ns = self._read_ns = self._pinged_ns = now_ns
-        self._unpublished_ns = now_ns
+        self._turn_ns = 0
 
     # Callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be counted in, or be refused before a byte is read."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._intake.attach(self._transport)
         if self._admitted:
             self._secure = True
-            self._opened_ns = self._unpublished_ns = time.monotonic_ns()
+            self._deadlines.opened(time.monotonic_ns())
         elif not self.arrive(self._transport.get_extra_info("peername") or ("unknown", 0)):
             self._transport.abort()
 
@@ -134,15 +116,15 @@ class Connection(asyncio.Protocol):
         """
         self._address = plain_address(str(peer[0]))
         self._crowd = self._session.address = crowd_of(self._address)
-        self._remote = f"{self._address}:{peer[1]}"
+        self._account.remote = f"{self._address}:{peer[1]}"
         fault = self._server.admit(self, self._address)
         if fault is not None:
-            self._closing_ns = self._opened_ns
-            self._meter.rejected(self._protocol, fault)
+            self._closing_ns = self.opened_ns
+            self._account.refused(fault)
             return False
         self._admitted = True
         self._secure = secure
-        self._meter.connection_opened(self._protocol)
+        self._account.opened()
         return True
 
     # ingest.rtmp.room.Stranger
@@ -164,7 +146,7 @@ class Connection(asyncio.Protocol):
     @property
     def opened_ns(self) -> int:
         """When it was counted in, monotonic."""
-        return self._opened_ns
+        return self._deadlines.opened_ns
 
     @property
     def lingers(self) -> bool:
@@ -176,8 +158,7 @@ class Connection(asyncio.Protocol):
         self._displaced = True
         if not self._closing_ns:
             self._closing_ns = time.monotonic_ns()
-            self._reason = "rejected"
-            self._meter.rejected(self._protocol, Fault.LIMIT)
+            self._account.rejected(Fault.LIMIT)
         if self._transport is not None:
             self._transport.abort()
         elif self.handshake is not None:
@@ -188,43 +169,31 @@ class Connection(asyncio.Protocol):
         if self._admitted and not self._secure:
             if not self._closing_ns:
                 self._closing_ns = time.monotonic_ns()
-                self._reason = "rejected"
-                self._meter.rejected(self._protocol, Fault.TLS)
+                self._account.rejected(Fault.TLS)
             self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
         """Take a read; while the client is held back it waits."""
         if self._closing_ns:
             return
-        now_ns = time.monotonic_ns()
-        self._read_ns = now_ns
-        self._unreported += len(data)
-        if self._backlog or self._held is not None:
-            # What was under way when reading paused.
-            self._backlog += data
-            return
-        self._take(data)
+        self._deadlines.read(time.monotonic_ns())
+        self._account.read(len(data))
+        self._intake.feed(data)
 
-    def _take(self, data: bytes) -> bool:
-        """Process a read in slices; False when the client got too far ahead, or is cut.
+    # ingest.rtmp.intake.Reader
 
-        What takes long to parse takes several turns, with the other connections in between.
-        """
-        now_ns = time.monotonic_ns()
-        size = self._slice
-        end = 0
+    def begin_turn(self) -> None:
+        """Get ready for the slices of one turn: all of them came at one time."""
+        self._turn_ns = time.monotonic_ns()
         self._session.begin_turn()
+
+    def take(self, data: bytes) -> bool:
+        """Process a slice; False where the connection is over."""
+        if self._closing_ns:
+            return False
         try:
-            # Also without data: what the last turn left in the session.
-            while not end or end < len(data):
-                start, end = end, end + size
-                self._session.receive_data(data[start:end], now_ns)
-                self._drain()
-                if self._closing_ns:
-                    return False
-                if self._held is not None:
-                    self._backlog = data[end:]
-                    return False
+            self._session.receive_data(data, self._turn_ns)
+            self._drain()
         except RtmpError as error:
             self._cut(error.fault, str(error))
         except LimitExceeded as error:
@@ -232,6 +201,11 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._broken()
         return not self._closing_ns
+
+    def reads_again(self) -> bool:
+        """Hear that a pause is over; False while a key is checked."""
+        self._deadlines.read(time.monotonic_ns())
+        return self._session.state is not State.AUTHORIZING
 
     def pause_writing(self) -> None:
         """Cut a client that leaves its answers unread."""
@@ -243,45 +217,21 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the publication and be counted out."""
-        if self._held is not None:
-            self._held.cancel()
+        self._intake.cancel()
         if not self._admitted:
             return
         self._admitted = False
         self._report_bytes()
         if exc is not None and not self._closing_ns:
-            self._reason = "reset"
+            self._account.reason = "reset"
         self._end_publication("error")
         self._server.dismiss(self, self._address)
-        self._meter.connection_closed(self._protocol, self._reason)
-        _log.debug(
-            "encoder connection closed",
-            protocol=self._protocol,
-            remote=self._remote,
-            reason=self._reason,
-        )
+        self._account.closed()
 
     def _report_bytes(self) -> None:
-        """Tell the meter once a second: a counter's lock at every read is not for free."""
-        if self._unreported:
-            self._meter.bytes_in(self._protocol, self._unreported)
-        self._gather(self._unreported if self._publication is not None else 0)
-        self._unreported = 0
-
-    def _gather(self, bytes_per_second: int) -> None:
-        """Let the kernel wake us for `GATHER_S` of media at a time, not for every sound packet.
-
-        A publisher that pauses is read to its last byte with the next call.
-        """
-        wanted = max(1, int(bytes_per_second * GATHER_S))
-        option = getattr(socket, "SO_RCVLOWAT", None)  # not on Windows
-        if option is None or self._transport is None or wanted // 2 < self._low_water <= wanted:
-            return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, option, wanted)
-                self._low_water = wanted
+        """Tell the meter, and the kernel how much to gather, once a second."""
+        size = self._account.settle_bytes()
+        self._intake.gather(size if self._publication is not None else 0)
 
     # What the session says
 
@@ -300,28 +250,9 @@ class Connection(asyncio.Protocol):
         self._flush()
         lead_s = self._publication.lead_s if pushed and self._publication is not None else 0.0
         if lead_s > MAX_LEAD_S:
-            self._hold_back(lead_s - RESUME_LEAD_S)
+            self._intake.hold_back(lead_s - RESUME_LEAD_S)
         elif self._session.turn_over:
-            self._pause(0)
-
-    def _hold_back(self, seconds: float) -> None:
-        """Let a client that sends faster than real time wait: TCP slows it down."""
-        self._slice = HELD_SLICE_BYTES
-        self._pause(seconds)
-
-    def _pause(self, seconds: float) -> None:
-        if self._held is None and self._transport is not None:
-            self._transport.pause_reading()
-            self._held = asyncio.get_running_loop().call_later(seconds, self._read_on)
-
-    def _read_on(self) -> None:
-        self._held = None
-        self._read_ns = time.monotonic_ns()
-        backlog, self._backlog = self._backlog, b""
-        if self._closing_ns or not self._take(backlog) or self._transport is None:
-            return
-        if self._session.state is not State.AUTHORIZING:
-            self._transport.resume_reading()
+            self._intake.pause(0)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -337,28 +268,28 @@ class Connection(asyncio.Protocol):
                 if self._publication is not None:
                     self._publication.drop_track(event.track, event.kind)
             case TrackIgnored():
-                self._warn(Fault.CODEC, event.text, track=event.track)
+                self._account.warn(Fault.CODEC, event.text, self._stream(), track=event.track)
             case MetadataReceived():
                 encoder = event.values.get("encoder")
                 if isinstance(encoder, str):
                     encoder = "".join(c for c in encoder if c.isprintable())[:64]
-                    self._info("encoder metadata", encoder=encoder)
+                    self._account.info("encoder metadata", self._stream(), encoder=encoder)
                 if self._publication is not None and (found := languages(event.values)):
                     self._publication.describe_sound(found)
             case PublishEnded():
-                self._reason = "bye"
-                self._unpublished_ns = time.monotonic_ns()
+                self._account.reason = "bye"
+                self._deadlines.unpublished(time.monotonic_ns())
                 self._end_publication("bye")
             case _:
                 raise AssertionError(event)
 
     def _answer_login(self, *, failed: bool) -> None:
         """Close: the client comes back with what it was asked for, or not."""
-        self._reason = "login"
+        self._account.reason = "login"
         if failed:
-            self._reason = "rejected"
-            self._meter.rejected(self._protocol, Fault.KEY)
-            self._warn(Fault.KEY, "The login failed: check user and password in the encoder.")
+            self._account.rejected(Fault.KEY)
+            text = "The login failed: check user and password in the encoder."
+            self._account.warn(Fault.KEY, text, None)
         self._close()
 
     def _set_format(self, event: FormatChanged) -> None:
@@ -372,7 +303,7 @@ class Connection(asyncio.Protocol):
     async def authorize(self, request: PublishRequested) -> None:
         """Ask the gate about the key, then publish or refuse. Lets no error out."""
         approach = Approach(
-            protocol=self._protocol,
+            protocol=self._account.protocol,
             address=self._address,
             key=request.key,
             query=request.query,
@@ -396,13 +327,12 @@ class Connection(asyncio.Protocol):
 
     def _open(self, grant: Grant) -> None:
         self._publication = self._server.gate.open(
-            grant, protocol=self._protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
+            grant, protocol=self._account.protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
         )
-        self._reason = "eof"
+        self._account.reason = "eof"
         self._session.accept_publish()
-        self._info("encoder connected", encoder=self._session.flash_version)
-        assert self._transport is not None
-        self._transport.resume_reading()
+        self._account.info("encoder connected", self._stream(), encoder=self._session.flash_version)
+        self._intake.resume()
         self._drain()
 
     # Deadlines
@@ -412,26 +342,22 @@ class Connection(asyncio.Protocol):
         if not self._secure:
             return  # the handshake has a deadline of its own
         self._report_bytes()
-        settings = self._server.settings
         if self._closing_ns:
             if now_ns - self._closing_ns > LINGER_S * _NS and self._transport is not None:
                 self._transport.abort()
             return
-        if self._session.state is State.HANDSHAKE:
-            if now_ns - self._opened_ns > settings.handshake_timeout_s * _NS:
-                self._time_out(f"No handshake within {settings.handshake_timeout_s:g} s.")
+        state = self._session.state
+        if state is State.AUTHORIZING:
             return
-        if self._session.state is State.AUTHORIZING:
-            return
-        if self._held is None and now_ns - self._read_ns > settings.idle_timeout_s * _NS:
-            self._time_out(f"The client sent nothing for {settings.idle_timeout_s:g} s.")
-            return
-        allowed_s = settings.handshake_timeout_s + settings.idle_timeout_s
-        if self._publication is None and now_ns - self._unpublished_ns > allowed_s * _NS:
-            self._time_out(f"The client published nothing for {allowed_s:g} s.")
-            return
-        if now_ns - self._pinged_ns >= settings.ping_interval_s * _NS:
-            self._pinged_ns = now_ns
+        late = self._deadlines.overdue(
+            now_ns,
+            shaking_hands=state is State.HANDSHAKE,
+            held_back=self._intake.held,
+            publishing=self._publication is not None,
+        )
+        if late is not None:
+            self._cut(Fault.TIMEOUT, late, left="timeout")
+        elif state is not State.HANDSHAKE and self._deadlines.ping_due(now_ns):
             self._session.ping(now_ns // 1_000_000)
             self._flush()
 
@@ -451,14 +377,14 @@ class Connection(asyncio.Protocol):
             return False
         if not self._session.request_reconnect("The server restarts: connect again."):
             return False
-        self._info("encoder asked to reconnect")
+        self._account.info("encoder asked to reconnect", self._stream())
         self._flush()
         return True
 
     def shut_down(self) -> None:
         """Close now, because the server stops."""
         if not self._closing_ns:
-            self._reason = "shutdown"
+            self._account.reason = "shutdown"
             self._closing_ns = time.monotonic_ns()
             self._end_publication("bye")
         if self._transport is not None:
@@ -469,8 +395,8 @@ class Connection(asyncio.Protocol):
     def _revoked(self, text: str) -> None:
         if self._closing_ns or self._publication is None:
             return
-        self._reason = "revoked"
-        self._info("encoder sent away", text=text)
+        self._account.reason = "revoked"
+        self._account.info("encoder sent away", self._stream(), text=text)
         self._end_publication("revoked")
         self._session.fail(text)
         self._close()
@@ -478,42 +404,26 @@ class Connection(asyncio.Protocol):
     def _refuse(self, fault: Fault, text: str) -> None:
         if self._closing_ns or self._lost():
             return
-        self._reason = "rejected"
-        self._meter.rejected(self._protocol, fault)
-        self._warn(fault, text)
+        self._account.rejected(fault)
+        self._account.warn(fault, text, self._stream())
         self._session.refuse_publish(text)
         self._close()
-
-    def _time_out(self, text: str) -> None:
-        self._cut(Fault.TIMEOUT, text, left="timeout")
 
     def _cut(self, fault: Fault, text: str, *, left: str = "error") -> None:
         """End the connection for the peer's fault, telling the encoder where it listens."""
         if self._closing_ns:
             return
-        self._reason = "timeout" if fault is Fault.TIMEOUT else "rejected"
-        self._meter.rejected(self._protocol, fault)
-        self._warn(fault, text)
+        self._account.rejected(fault)
+        self._account.warn(fault, text, self._stream())
         self._end_publication(left)
         self._session.fail(text)
         self._close()
 
     def _broken(self) -> None:
-        """End the connection for a fault of ours, with the traceback in the log.
-
-        It is rendered here: a renderer that shows local variables would show the key.
-        """
+        """End the connection for a fault of ours."""
         if self._closing_ns:
             return
-        _log.error(
-            "encoder connection failed",
-            protocol=self._protocol,
-            stream=self._stream(),
-            remote=self._remote,
-            traceback=traceback.format_exc(),
-        )
-        self._reason = "error"
-        self._meter.rejected(self._protocol, Fault.INTERNAL)
+        self._account.broke(self._stream())
         self._closing_ns = time.monotonic_ns()
         with contextlib.suppress(Exception):
             self._end_publication("error")
@@ -539,13 +449,8 @@ class Connection(asyncio.Protocol):
         if publication is not None:
             publication.close(reason)
             self._server.publication_ended()
-            _log.info(
-                "encoder left",
-                protocol=self._protocol,
-                stream=publication.stream,
-                remote=self._remote,
-                reason=reason,
-                dropped=self._session.dropped,
+            self._account.info(
+                "encoder left", publication.stream, reason=reason, dropped=self._session.dropped
             )
 
     # Small things
@@ -560,21 +465,3 @@ class Connection(asyncio.Protocol):
 
     def _stream(self) -> str | None:
         return None if self._publication is None else self._publication.stream
-
-    def _info(self, event: str, **fields: object) -> None:
-        _log.info(
-            event, protocol=self._protocol, stream=self._stream(), remote=self._remote, **fields
-        )
-
-    def _warn(self, fault: Fault, text: str, **fields: object) -> None:
-        if self._publication is None and not self._server.may_log():
-            return  # the meter counts it
-        _log.warning(
-            "encoder connection cut",
-            protocol=self._protocol,
-            stream=self._stream(),
-            remote=self._remote,
-            reason=fault.value,
-            detail=text,
-            **fields,
-        )
