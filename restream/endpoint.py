@@ -67,6 +67,9 @@ def _endpoint(url: str) -> Endpoint:
         raise _refused(f"is longer than {MAX_URL} characters")
     if parts.scheme not in PORTS:
         raise _refused("must start with rtmp:// or rtmps://")
+    if url.count("://") > 1:
+        # A scheme pasted twice: what looks like a login would be sent as the application.
+        raise _refused("holds :// twice; give the server's address once")
     if "@" in parts.netloc or parts.fragment or parts.query or "?" in url or "#" in url:
         raise _refused("must be the server's address alone; put what follows '?' into the key")
     if len(host) > _MAX_HOST or port == 0 or not (_HOST.fullmatch(host) or _is_ipv6(host)):

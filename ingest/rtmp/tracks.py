@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ingest.rtmp import flv
+from ingest.rtmp.amf0 import AmfError
 from ingest.rtmp.colour import ColourInfo, parse_colour_info
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.events import Event, FormatChanged, TrackEnded, TrackIgnored
@@ -138,7 +139,12 @@ class Tracks:
 
     def _metadata(self, events: list[Event], value: flv.Metadata) -> None:
         """Keep what a metadata packet says of colour: OBS sends it ahead of the configuration."""
-        info = parse_colour_info(value.payload)
+        try:
+            info = parse_colour_info(value.payload)
+        except AmfError:
+            # Nothing that pictures cannot do without.
+            self.dropped += 1
+            return
         if info is None or info == self._colours.get(value.track, ColourInfo()):
             return
         self._colours[value.track] = info

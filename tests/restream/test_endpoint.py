@@ -53,6 +53,10 @@ def test_the_shown_url_is_the_server_alone() -> None:
         ("rtmp://h/app?token=1", "k", "url", None),
         ("rtmp://h/app#x", "k", "url", None),
         ("rtmp:///app", "k", "url", "names no host"),
+        *(
+            (doubled, "k", "url", "holds :// twice; give the server's address once")
+            for doubled in ("rtmp://rtmp://u:p@h/app", "rtmps://rtmp://h/app", "rtmp://h/rtmp://x")
+        ),
         ("rtmp://a..b/app", "k", "url", "names no host"),
         ("rtmp://h:0/app", "k", "url", "names no host"),
         ("rtmp://h:99999/app", "k", "url", "is no URL"),

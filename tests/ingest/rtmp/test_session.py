@@ -480,6 +480,15 @@ def test_colour_metadata_completes_a_picture_that_says_nothing(live: Talk) -> No
     assert reset.track_format == describe(Codec.H264, AVCC)
 
 
+@pytest.mark.parametrize("broken", [b"\x02\x00\x09colorInfo\x03\x00", b"\x02\xff", b"\x7f"])
+def test_broken_colour_metadata_costs_no_connection(live: Talk, broken: bytes) -> None:
+    before = live.session.dropped
+    assert live.send(media(9, b"\xd4avc1" + broken)) == []
+    assert live.session.dropped == before + 1
+    (first,) = live.send(media(9, AVC_CONFIG))
+    assert isinstance(first, FormatChanged)
+
+
 def test_a_dependent_substream_of_eac3_announces_nothing(live: Talk) -> None:
     # Independent 5.1, then a dependent pair, as 7.1 is sent; bsid 16.
     main = b"\x91ec-3\x0b\x77\x00\x63\x3f\x80\0\0"
