@@ -115,6 +115,7 @@ class Transcoder:
             worker=self._picture_worker,
             films=self.films,
             sink=sink,
+            now_s=self._now_s,
         )
         self._steps: tuple[Relief, ...] = (Relief(),)
         self._pressure = PressureRule(0)
@@ -350,6 +351,7 @@ class Transcoder:
         while True:
             await asyncio.sleep(WATCH_S)
             now = self._now_s()
+            self._slates.watch()
             if self._finish_by is not None and now > self._finish_by:
                 link.kill()
             elif self._hang.hung(now) and not self._hung:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FILE_PIXELS = 50_000_000
 """What a configured file may have, though encoders may not: photographs of a telephone."""
 MAX_KNOWN = 8
+OWED_S = 1.5
+"""A worker that has not made a still by then hangs or is far behind: a process makes it."""
 MAX_ORDERS = 4
 """Slates that a worker owes; the oldest is given up."""
 
@@ -49,14 +51,16 @@ class SlateOrders:
         worker: Callable[[], WorkerLink | None],
         films: FilmCache,
         sink: RungSink,
+        now_s: Callable[[], float],
     ) -> None:
         self._sink = sink
+        self._now_s = now_s
         self._image = image
         self._worker = worker
         self._font = slate.font if slate is not None else None
         self._max_pixels = limits.max_pixels
         self._newest = NewestPictures() if slate is not None and slate.enabled else None
-        self._owed: dict[int, SlateOrder] = {}
+        self._owed: dict[int, tuple[SlateOrder, float]] = {}
         self._filmed: int | None = None
         self._known: deque[bytes] = deque(maxlen=MAX_KNOWN)
         self._maker = SlateMaker(
@@ -107,7 +111,7 @@ class SlateOrders:
         if worker is None or not worker.send(make):
             self._make_elsewhere(make)
             return
-        self._owed[order.serial] = make.order
+        self._owed[order.serial] = make.order, self._now_s() + OWED_S
         if len(self._owed) > MAX_ORDERS:
             oldest = next(iter(self._owed))
             del self._owed[oldest]
@@ -115,9 +119,10 @@ class SlateOrders:
 
     def answered(self, message: SlateMade | SlateFailed) -> None:
         """Take a worker's answer. Raises `WireError` or `BitstreamError`."""
-        order = self._owed.get(message.serial)
-        if order is None:
-            return  # given up meanwhile
+        owed = self._owed.get(message.serial)
+        if owed is None:
+            return  # given up meanwhile, or made elsewhere
+        order, _ = owed
         answer = message.text if isinstance(message, SlateFailed) else loop_of(message, order)
         del self._owed[message.serial]
         self._answer_still(message.serial, answer)
@@ -125,8 +130,16 @@ class SlateOrders:
     def worker_ended(self) -> None:
         """Have made elsewhere what the worker owed."""
         owed, self._owed = self._owed, {}
-        for order in owed.values():
+        for order, _ in owed.values():
             self._make_elsewhere(self._make(order))
+
+    def watch(self) -> None:
+        """Have made elsewhere what the worker has owed for too long."""
+        now = self._now_s()
+        for serial, (order, until) in list(self._owed.items()):
+            if now >= until:
+                del self._owed[serial]
+                self._make_elsewhere(self._make(order))
 
     def _make(self, order: SlateOrder) -> MakeSlate:
         pixels = self._max_pixels

@@ -399,6 +399,24 @@ async def test_pictures_of_many_units_are_not_too_many_for_a_slate() -> None:
     assert last_number(loop) == 0
 
 
+async def test_a_worker_that_stands_still_keeps_no_slate_back() -> None:
+    """Nothing is pushed any more, so nothing tells that it hangs."""
+    clip = video_clip(frames=25, gop=20)
+    async with running(slate=SlateSettings()) as (transcoder, recorder, meter):
+        transcoder.configure(plan(clip.format), video=clip.format, audio=None)
+        feed(transcoder, clip, clip.keys)
+        await recorder.until(lambda: len(recorder.packets) > 0)
+        pid = transcoder.worker_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        transcoder.order_slate(order(serial=2))
+        await recorder.until(lambda: 2 in recorder.slates)
+        assert transcoder.worker_pid == pid
+        os.kill(pid, signal.SIGCONT)
+    assert number_on(recorder.slates[2]) == 24
+    assert meter.restarts == []
+
+
 async def test_orders_that_wait_give_way_to_newer_ones() -> None:
     async with running(slate=SlateSettings()) as (transcoder, recorder, _meter):
         for serial in (1, 2, 3):
