@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from media.clock import TICKS_PER_MS, ShowClock
-from media.drift import WINDOW, Drift
+from media.drift import MAX_SLOPE, WINDOW, Drift
 from media.model import TICKS_PER_SECOND, Kind, Packet
 
 WRAP_24_BIT = 2**24 * TICKS_PER_MS
@@ -34,6 +34,8 @@ MAX_LATE = 30 * TICKS_PER_SECOND
 """A link that is later than this has been given up: the encoder's clock stood still."""
 ROOM = TICKS_PER_SECOND // 10
 """A track that was stopped there goes on this much before it: not every packet is a jump."""
+LONG_CALM = 300 * TICKS_PER_SECOND
+"""So long a time tells how fast two tracks drift apart."""
 FOLLOW = 2 * TICKS_PER_SECOND
 """A clock that was set moves every track of it within this."""
 CALM = 50 * TICKS_PER_MS
@@ -42,9 +44,9 @@ DRIFT_TOLERANCE = 10 * TICKS_PER_MS
 """A drift below this is left alone: estimates tremble by a few milliseconds."""
 SLEW_INTERVAL = 2 * TICKS_PER_SECOND
 """One millisecond each two seconds at most: 500 ppm, less than a cent of pitch."""
-APART = 60 * TICKS_PER_MS
+APART = 25 * TICKS_PER_MS
 """Tracks further apart than this since their start have clocks of their own (ITU-R BT.1359:
-sound that is 45 ms ahead or 125 ms behind is noticed)."""
+sound that is 45 ms ahead or 125 ms behind is noticed), and have to stay below 40 ms."""
 TOGETHER = 10 * TICKS_PER_MS
 """... and are moved until they are this close again."""
 _NEVER = 2**62
@@ -85,6 +87,10 @@ class _Track:
     """Its least delay against the reference track's when both started."""
     apart: int = 0
     """How far it has drifted from there, without `skew`."""
+    begun: tuple[int, int] = (0, 0)
+    """When `usual` was taken, and `apart` then."""
+    known: tuple[int, int] = (0, 0)
+    """When the link was calm last, and `apart` then."""
     moving: bool = False
     """It is being moved to where it belongs."""
 
@@ -348,10 +354,22 @@ class Timeline:
                 continue
             between, track.least = track.least - least, _NEVER
             if queueing > CALM:
+                track.apart = _extrapolated(track, arrived)
                 continue
             if track.usual is None:
                 track.usual = between - track.apart
+                track.begun = arrived, track.apart
             track.apart = between - track.usual
+            track.known = arrived, track.apart
+
+
+def _extrapolated(track: _Track, at: int) -> int:
+    """Return how far a track is apart if it goes on drifting as it did while the link was calm."""
+    (begun, before), (known, apart) = track.begun, track.known
+    if track.usual is None or known - begun < LONG_CALM:
+        return track.apart
+    slope = min(max((apart - before) / (known - begun), -MAX_SLOPE), MAX_SLOPE)
+    return apart + round(slope * (at - known))
 
 
 def _step(missing: int, tolerance: int) -> int:

@@ -176,6 +176,8 @@ class Encoders(RuleBasedStateMachine):
         """Once its clocks are sane again, every duration is true again."""
         if not self.count:
             return
+        # A run right at the limit of what is believed would cross it with the next burst.
+        self.now_ms += 200
         self.play(SETTLED_MS)
         offset = None
         before = sum(self.repairs.values()) - self.repairs[Repair.DRIFT]
@@ -198,7 +200,8 @@ class Encoders(RuleBasedStateMachine):
         for codec, frame in FRAME_MS.items():
             out = self.out[codec][starts[codec] :]
             assert len(out) == STEADY_MS // frame
-            assert all(abs(b - a - frame * MS) <= MS for a, b in pairwise(out))
+            # A millisecond for the clock's drift, and one for the track's own.
+            assert all(abs(b - a - frame * MS) <= 2 * MS for a, b in pairwise(out))
             assert abs(out[-1] - out[0] - (STEADY_MS - frame) * MS) <= 2 * MS
 
 
