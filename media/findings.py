@@ -46,6 +46,7 @@ class Code(StrEnum):
     B_FRAMES = "b_frames"
     BITRATE_UNSTEADY = "bitrate_unsteady"
     UPLINK_SLOW = "uplink_slow"
+    STANDS_LATE = "stands_late"
     FRAME_RATE_LOW = "frame_rate_low"
     AV_OFFSET = "av_offset"
     AUDIO_MISSING = "audio_missing"

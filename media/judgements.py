@@ -43,6 +43,8 @@ def _keyframe_interval(m: Measurements, _open: bool) -> Opinion:
         return UNKNOWN
     newest = o.key_intervals[-1] if o.key_intervals else 0.0
     seconds = max(newest, o.since_key_s)
+    if m.rungs and not m.passthrough_wanted:
+        return None  # nobody sees the encoder's own pictures
     if seconds > m.longest_s:
         reencoded = m.passthrough_wanted and not m.passthrough
         return sentences.keyframe_interval(seconds, m.segment_s, reencoded=reencoded)
@@ -191,6 +193,9 @@ def _av_offset(m: Measurements, is_open: bool) -> Opinion:
 # ── connection and clock ─────────────────────────────────────────────────────────────────────
 
 LATE_S, FAIR_LATE_S = 0.8, 0.3
+STEADY_LATE_S = 0.03
+"""A link that is full changes its delay by more than this, if only with each key frame."""
+STEADY_LOOKS, STOOD_LOOKS = 3, 10
 ADVISED = 0.8
 """Share of what a full link carries that leaves room for its swings."""
 SWING, FAIR_SWING = 2.2, 1.8
@@ -201,11 +206,28 @@ RECONNECTS, FAIR_RECONNECTS = 3, 2
 DRIFT_PPM, FAIR_DRIFT_PPM = 60.0, 40.0
 
 
-def _uplink_slow(m: Measurements, is_open: bool) -> Opinion:
+def _steady(lates_s: tuple[float, ...], looks: int) -> bool:
+    """Whether the delay stood still for so many seconds: then it is not the link's."""
+    newest = lates_s[-looks:]
+    return len(newest) == looks and max(newest) - min(newest) <= STEADY_LATE_S
+
+
+def _stands_late(m: Measurements, is_open: bool) -> Opinion:
     o = m.observed
     if o is None or o.late_s is None:
         return UNKNOWN
     if o.late_s <= (FAIR_LATE_S if is_open else LATE_S):
+        return None
+    if not _steady(o.lates_s, STOOD_LOOKS):
+        return UNKNOWN
+    return sentences.stands_late(o.late_s)
+
+
+def _uplink_slow(m: Measurements, is_open: bool) -> Opinion:
+    o = m.observed
+    if o is None or o.late_s is None:
+        return UNKNOWN
+    if o.late_s <= (FAIR_LATE_S if is_open else LATE_S) or _steady(o.lates_s, STEADY_LOOKS):
         return None
     return sentences.uplink_slow(o.late_s, o.carried_bps, round(o.carried_bps * ADVISED))
 
@@ -337,6 +359,13 @@ RULES = (
         judge=_uplink_slow,
         opens=3,
         closes=10,
+        momentary=True,
+    ),
+    Rule(
+        code=Code.STANDS_LATE,
+        severity=Severity.WARNING,
+        judge=_stands_late,
+        closes=3,
         momentary=True,
     ),
     Rule(

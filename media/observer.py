@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 RATE_LOOKS = 5
 """Seconds over which pictures are counted."""
+LATE_LOOKS = 10
+"""Seconds over which a delay is looked at for changes."""
 STEADY_S = 4
 """A bit rate is judged over this many seconds: key frames weigh more than other pictures."""
 STEADY_SPANS = 10
 KEY_INTERVALS = 8
+TRUE_TIME = 0.8
+"""Of pictures whose times had to be pushed forward, a second holds too many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Observed:
     """Pictures are shown in another order than they are decoded: there are B-frames."""
     late_s: float | None
     """Least delay between decoding time and arrival; grows while a link is too slow."""
+    lates_s: tuple[float, ...]
+    """The same of the last ten seconds, newest last."""
     av_offset_s: float | None
     """Newest sound minus newest picture, mean of the second."""
 
@@ -64,6 +70,7 @@ class Observer:
     _newest: dict[Kind, int] = field(default_factory=dict)
     _tallies: dict[Kind, _Tally] = field(default_factory=dict)
     _late: int | None = None
+    _lates: deque[float] = field(default_factory=lambda: deque(maxlen=LATE_LOOKS))
     _offsets: int = 0
     _offset_count: int = 0
     _reordered: bool = False
@@ -130,6 +137,9 @@ class Observer:
         self._add_span(pictures.size, passed)
         rate = self._picture_rate(pictures.units)
         newest = self._newest.get(Kind.VIDEO)
+        late_s = self._late / TICKS_PER_SECOND if self._late is not None else None
+        if late_s is not None:
+            self._lates.append(late_s)
         observed = Observed(
             age_s=(now - self._first_arrived) / TICKS_PER_SECOND,
             quiet_s={k: (now - a) / TICKS_PER_SECOND for k, a in self._arrived.items()},
@@ -143,7 +153,8 @@ class Observer:
             if newest is not None and self._last_key is not None
             else None,
             reordered=self._reordered,
-            late_s=self._late / TICKS_PER_SECOND if self._late is not None else None,
+            late_s=late_s,
+            lates_s=tuple(self._lates),
             av_offset_s=self._offsets / self._offset_count / TICKS_PER_SECOND
             if self._offset_count
             else None,
@@ -173,7 +184,8 @@ class Observer:
         if len(self._pictures) < RATE_LOOKS or covered < TICKS_PER_SECOND:
             return None
         rate = sum(count for count, _ in self._pictures) * TICKS_PER_SECOND / covered
-        self._best = max(self._best, rate)
+        if covered >= TRUE_TIME * sum(ticks for _, ticks in self._sizes):
+            self._best = max(self._best, rate)
         return rate
 
 

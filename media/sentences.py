@@ -89,7 +89,8 @@ def frame_rate_low(rate: float, nominal: float) -> str:
     """Say that the encoder leaves pictures out."""
     return (
         f"Only {rate:.0f} of {nominal:.0f} pictures a second arrive: the encoder leaves some out. "
-        "Lower its bitrate or picture size, or close other programs on its machine."
+        "Lower its bitrate or picture size, close other programs on its machine, or give the "
+        "camera more light."
     )
 
 
@@ -154,9 +155,14 @@ def sound_reencoded(name: str) -> str:
 def av_offset(seconds: float) -> str:
     """Say that sound and pictures are sent apart; positive: the sound is ahead."""
     side = "ahead of" if seconds > 0 else "behind"
+    cure = (
+        "Take delay out of the video encoder (no look-ahead, no B-frames, Tune: zerolatency)."
+        if seconds > 0
+        else "Take delay out of the sound (smaller buffers of its device and filters)."
+    )
     return (
-        f"Sound is sent {abs(seconds) * 1000:.0f} ms {side} the pictures: check the audio offset "
-        "of the encoder (OBS: Advanced Audio Properties ▸ Sync Offset)."
+        f"Sound is sent {abs(seconds) * 1000:.0f} ms {side} the pictures of its time: they play "
+        f"together, but viewers wait that much longer. {cure}"
     )
 
 
@@ -169,6 +175,15 @@ def uplink_slow(late_s: float, carried_bps: int, advised_bps: int) -> str:
         f"The connection from the encoder is too slow: media arrives {late_s:.1f} s late at "
         f"{_kbps(carried_bps)} kb/s. Lower the bitrate to about {_kbps(advised_bps)} kb/s, or use "
         "a cable instead of Wi-Fi."
+    )
+
+
+def stands_late(late_s: float) -> str:
+    """Say that an encoder is late by an amount that stays."""
+    return (
+        f"Everything from the encoder is {late_s:.1f} s late, steadily: it stood still for a "
+        "moment and did not catch up. The connection is fine; stop and start the stream in the "
+        "encoder at a calm moment to be live again."
     )
 
 
@@ -190,7 +205,7 @@ def reconnects(count: int, minutes: int) -> str:
 
 TOO_FAST = (
     "The encoder sends faster than real time and is held back: ffmpeg needs -re before -i to "
-    "push a file."
+    "push a file. If it is no file, restart the encoder: its clock is ahead."
 )
 
 

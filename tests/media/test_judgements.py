@@ -42,6 +42,7 @@ GOOD = Observed(
     since_key_s=1.0,
     reordered=False,
     late_s=0.02,
+    lates_s=(),
     av_offset_s=0.01,
 )
 WELL = Measurements(
@@ -161,7 +162,8 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         {"picture_rate": 22.4},
         (
             "Only 22 of 30 pictures a second arrive: the encoder leaves some out. Lower its "
-            "bitrate or picture size, or close other programs on its machine."
+            "bitrate or picture size, close other programs on its machine, or give the camera "
+            "more light."
         ),
     ),
     (
@@ -253,8 +255,9 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         WARN,
         {"av_offset_s": -0.24},
         (
-            "Sound is sent 240 ms behind the pictures: check the audio offset of the encoder "
-            "(OBS: Advanced Audio Properties ▸ Sync Offset)."
+            "Sound is sent 240 ms behind the pictures of its time: they play together, but "
+            "viewers wait that much longer. Take delay out of the sound (smaller buffers of its "
+            "device and filters)."
         ),
     ),
     (
@@ -262,8 +265,9 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         WARN,
         {"av_offset_s": 0.15},
         (
-            "Sound is sent 150 ms ahead of the pictures: check the audio offset of the encoder "
-            "(OBS: Advanced Audio Properties ▸ Sync Offset)."
+            "Sound is sent 150 ms ahead of the pictures of its time: they play together, but "
+            "viewers wait that much longer. Take delay out of the video encoder (no look-ahead, "
+            "no B-frames, Tune: zerolatency)."
         ),
     ),
     (
@@ -290,7 +294,17 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         {"lead_s": 1.9},
         (
             "The encoder sends faster than real time and is held back: ffmpeg needs -re before "
-            "-i to push a file."
+            "-i to push a file. If it is no file, restart the encoder: its clock is ahead."
+        ),
+    ),
+    (
+        Code.STANDS_LATE,
+        WARN,
+        {"late_s": 3.02, "lates_s": (3.02, 3.0) * 5},
+        (
+            "Everything from the encoder is 3.0 s late, steadily: it stood still for a moment and "
+            "did not catch up. The connection is fine; stop and start the stream in the encoder "
+            "at a calm moment to be live again."
         ),
     ),
     (
@@ -517,6 +531,20 @@ def test_its_sentence_follows_every_five_seconds():
     assert "1.0 s late" in clinic.text(Code.UPLINK_SLOW)
     clinic.see(1, late_s=2.0)
     assert "2.0 s late" in clinic.text(Code.UPLINK_SLOW)
+
+
+def test_an_encoder_that_stood_still_is_not_told_to_mend_its_link():
+    clinic = Clinic()
+    told = [clinic.see(1, late_s=3.0, lates_s=(0.02,) * (10 - n) + (3.0,) * n) for n in range(11)]
+    assert told[-1] == [Code.STANDS_LATE]
+    assert not any(Code.UPLINK_SLOW in codes for codes in told[:2] + told[3:])
+    assert clinic.see(3, late_s=0.02, lates_s=(3.0,) * 9 + (0.02,)) == []
+
+
+def test_key_frames_of_pictures_that_nobody_sees_may_be_rare():
+    rare = {"key_intervals": (4.0,) * 8, "passthrough": False}
+    assert Clinic().see(60, passthrough_wanted=False, rungs=True, **rare) == []
+    assert Clinic().see(60, rungs=True, **rare) == [Code.KEYFRAME_INTERVAL]
 
 
 def test_what_can_only_be_said_of_a_sending_encoder_closes_when_it_leaves():

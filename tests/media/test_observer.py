@@ -130,3 +130,25 @@ def test_memory_stays_as_it_is():
     assert len(observer._keys) == 8
     assert len(observer._spans) == 10
     assert len(observer._pictures) == len(observer._sizes) == 5
+
+
+def test_the_delay_of_the_last_ten_seconds_is_remembered():
+    bench = Bench()
+    seen = [bench.second(late=90 * 500 * (n > 3)) for n in range(12)][-1]
+    assert len(seen.lates_s) == 10
+    assert seen.lates_s[0] == pytest.approx(0, abs=0.01)
+    assert seen.lates_s[-1] == pytest.approx(0.5, abs=0.01)
+
+
+def test_pictures_whose_times_were_pushed_together_are_no_frame_rate():
+    bench = Bench()
+    for _ in range(6):
+        bench.second()
+    for n in range(8 * 30):  # eight seconds whose times stand still for six of ten pictures
+        bench.now += 3000
+        last = START + bench.picture * 3000
+        bench.push(Codec.H264, last + 1 + (n // 10) * 12_000 + n % 10, size=1000)
+        if n % 30 == 29:
+            seen = bench.observer.look(bench.now)
+    assert seen is not None
+    assert seen.best_picture_rate < 30 / 0.8
