@@ -48,7 +48,7 @@ class KeyHold:
         picture = packet.kind is Kind.VIDEO and packet.track == 0
         starts = picture and packet.key if pictures else not self._groups
         if starts:
-            self._groups.append([])
+            self._groups.append(self._keys_ahead())
         elif not self._groups:
             return
         self._groups[-1].append(packet)
@@ -63,6 +63,18 @@ class KeyHold:
             self._bytes > MAX_BYTES or packet.arrived_ns - self._groups[0][0].arrived_ns > MAX_NS
         ):
             self.dropped += self._forget_group()
+
+    def _keys_ahead(self) -> list[Packet]:
+        """Take back the further tracks' key frames that came just before the main one's."""
+        keys: list[Packet] = []
+        group = self._groups[-1] if self._groups else []
+        for number in range(len(group) - 1, 0, -1):
+            packet = group[number]
+            if packet.kind is Kind.VIDEO and packet.track == 0:
+                break
+            if packet.kind is Kind.VIDEO and packet.key:
+                keys.insert(0, group.pop(number))
+        return keys
 
     def _forget_group(self) -> int:
         group = self._groups.popleft()

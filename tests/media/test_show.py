@@ -21,6 +21,7 @@ from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
 from media.show import Show
 from media.slate import SlateOrder
+from media.slatedesk import SlateRecipe
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
 from media.transcode.process import RungSink
@@ -136,7 +137,9 @@ class Worker:
 class Stage:
     """A show in virtual time."""
 
-    def __init__(self, ladder: LadderSettings | None = None) -> None:
+    def __init__(
+        self, ladder: LadderSettings | None = None, *, slate: SlateRecipe | None = None
+    ) -> None:
         self.now_ns = 0
         self.worker: Worker | None = None
         self.started = 0
@@ -151,6 +154,7 @@ class Stage:
             encoders=self._encoders,
             on_started=self._count,
             now_ns=lambda: self.now_ns,
+            slate=slate,
         )
 
     def _encoders(self, sink: RungSink) -> Worker:

@@ -9,9 +9,15 @@ import pytest
 
 from config.settings import LadderSettings, RungSettings
 from media.findings import Code
-from media.model import Codec, Kind, Packet, TrackFormat
+from media.model import Codec, Kind, Packet, Role, TrackFormat
+from media.programme import Feeder
 from media.settling import TrackChange
+from media.slatedesk import SlateRecipe
+from media.stream import Publication
 from tests.media.test_show import AAC, Clip, Stage, segments
+from tests.media.test_switcher import Encoder, h264
+from tests.media.test_switcher import Studio as Pair
+from tests.support.slates import loop_for
 
 pytestmark = pytest.mark.component
 
@@ -36,8 +42,10 @@ def small() -> Clip:
 class Studio(Stage):
     """An encoder with several video tracks: `tracks` by number, with the delay of their GOP."""
 
-    def __init__(self, ladder: LadderSettings = LADDER) -> None:
-        super().__init__(ladder)
+    def __init__(
+        self, ladder: LadderSettings = LADDER, *, slate: SlateRecipe | None = None
+    ) -> None:
+        super().__init__(ladder, slate=slate)
         self.tracks: dict[int, tuple[Clip, int]] = {}
         self.sent: dict[int, list[bytes]] = {}
         self.first = True
@@ -89,6 +97,17 @@ class Studio(Stage):
                     arrived_ns=self.now_ns,
                 )
             )
+
+    def wait_with_slate(self, seconds: float, *, worker: Clip) -> None:
+        """Let time pass without an encoder, with a worker that makes slates at once."""
+        assert self.worker is not None
+        for _ in range(round(seconds * 30)):
+            self.now_ns += 1_000_000_000 // 30
+            while self.worker.orders:
+                order = self.worker.orders.pop(0)
+                self.show.ladder.slate_made(order.serial, loop_for(order))
+            self.show.tick()
+            self.worker.answer(worker)
 
     def bytes_of(self, name: str, text: str) -> bytes:
         rendition = self.rendition(name)
@@ -244,6 +263,37 @@ async def test_an_encoder_without_tracks_follows_one_with_them(
         assert not segments(await studio.text(name))[-1][2], name
 
 
+async def test_the_slate_goes_on_in_the_renditions_of_tracks(
+    large: Clip, small: Clip, middle: Clip
+):
+    studio = Studio(slate=SlateRecipe(text="Back soon", image=None))
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.announce(2, small)
+    studio.show_clips(large, range(200))
+    studio.show.end_run()
+    studio.wait_with_slate(6, worker=middle)
+    assert studio.show.feeder is Feeder.SLATE
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["180p", "144p"]
+    for name in ("source", "180p", "144p"):
+        listed = segments(await studio.text(name))
+        assert not any(gap for _, _, gap in listed), name
+        assert len(listed) >= 5
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.announce(2, small)
+    studio.sent.clear()
+    studio.show_clips(large, range(330), worker=middle)
+    assert studio.show.feeder is Feeder.ENCODER
+    assert studio.worker.plans[-1].empty
+    for name, track in (("180p", 1), ("144p", 2)):
+        text = await studio.text(name)
+        assert not any(gap for _, _, gap in segments(text)), name
+        body = studio.bytes_of(name, text)
+        assert all(payload in body for payload in studio.sent[track][60:240]), name
+
+
 async def test_two_tracks_of_the_same_lines_have_names_of_their_own(large: Clip, small: Clip):
     studio = Studio()
     studio.begin(large.format, AAC)
@@ -263,3 +313,53 @@ async def test_tracks_are_left_out_where_the_settings_say_so(large: Clip, small:
     body = studio.bytes_of("144p", await studio.text("144p"))
     assert studio.names() == ["source", "144p", "audio"]
     assert body
+
+
+class Multi(Encoder):
+    """An encoder of a stream that also sends a smaller picture."""
+
+    def _connect(self) -> Publication:
+        publication = super()._connect()
+        publication.set_format(1, h264((128, 72)))
+        return publication
+
+    def send(self) -> None:
+        if self.paused or self.publication.closed:
+            return
+        self.publication.push(
+            Packet(
+                track=1,
+                codec=Codec.H264,
+                dts=self.frame * 3000,
+                pts=self.frame * 3000,
+                key=self.frame % self.gop == 0,
+                payload=f"small {self.role.value}:{self.frame} ".encode().ljust(500),
+                arrived_ns=self.studio.host.time_ns,
+            )
+        )
+        super().send()
+
+
+async def test_a_standby_encoder_goes_on_in_the_renditions_of_tracks():
+    pair = Pair()
+    pair.encoders = [Multi(pair, Role.PRIMARY, phase=0), Multi(pair, Role.BACKUP, phase=17)]
+    pair.run(7)
+    pair.encoders[0].publication.close("error")
+    pair.run(9)
+    show = pair.stream.require_show()
+    assert [r.name for r in show.lineup.listed()] == ["source", "72p", "audio"]
+    rendition = show.lineup.get("72p")
+    assert rendition is not None
+    text = (await rendition.playlist()).body.decode()
+    assert not any(gap for _, _, gap in segments(text))
+    found = [rendition.resource(n) for n in re.findall(r"^(\S+\.m4s)$", text, re.M)]
+    body = b"".join(part.body for part in found if part is not None)
+    frames = {
+        role: [int(n) for n in re.findall(rb"small %s:(\d+) " % role.value.encode(), body)]
+        for role in Role
+    }
+    # No picture is missing on either side; the backup's begin with the key frame held.
+    for role, numbers in frames.items():
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), role
+    assert frames[Role.BACKUP][0] % 60 == 0
+    assert len(frames[Role.PRIMARY]) > 190
