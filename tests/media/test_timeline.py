@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -192,6 +193,17 @@ def test_any_sequence_yields_rising_times(steps: list, floor: int):
         assert out.dts > last.get(codec, floor - 1)
         assert 0 <= out.pts - out.dts <= 3000 * MS
         last[codec] = out.dts
+
+
+def test_pictures_of_further_tracks_stay_with_those_of_the_first():
+    """Their messages are larger or come in another order: that is no clock of their own."""
+    run = Run()
+    for number in range(200 * 25):
+        main = run.video(number * 40, number * 40)
+        late = min(150, number / 10)
+        small = packet(Codec.H264, number * 40, number * 40 + late)
+        assert run.timeline.map(replace(small, track=1)).dts == main.dts
+    assert not run.repairs
 
 
 def test_lead_forgets_a_track_that_waits_for_the_other():

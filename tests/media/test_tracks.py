@@ -115,6 +115,21 @@ class Studio(Stage):
         return b"".join(part.body for part in found if part is not None)
 
 
+def openings(studio: Studio, name: str, text: str) -> list[bytes]:
+    """Return the first picture of every listed segment."""
+    found = []
+    for uri in re.findall(r"^(r-\d+\.m4s)$", text, re.M):
+        part = studio.rendition(name).resource(uri)
+        if part is not None:  # a gap has a name but no bytes
+            found.append(part.body[part.body.index(b"mdat") + 4 :])
+    assert found
+    return found
+
+
+def keys(clip: Clip) -> tuple[bytes, ...]:
+    return tuple(payload for key, payload in clip.units if key)
+
+
 @pytest.mark.parametrize("first", [True, False])
 async def test_aligned_tracks_are_the_ladder_untouched(
     large: Clip, middle: Clip, small: Clip, first: bool
@@ -186,6 +201,8 @@ async def test_a_track_with_other_key_frames_is_replaced_by_the_worker(
         assert not any(gap for _, _, gap in segments(await studio.text(name))[-4:]), name
     small_text = await studio.text("144p")
     assert not any(gap for _, _, gap in segments(small_text))
+    begun = openings(studio, "180p", await studio.text("180p"))
+    assert all(picture.startswith(keys(middle)) for picture in begun)
 
 
 async def test_a_jitter_of_milliseconds_is_no_misalignment(large: Clip, middle: Clip):
@@ -210,20 +227,96 @@ async def test_a_jitter_of_milliseconds_is_no_misalignment(large: Clip, middle: 
     listed = segments(await studio.text("180p"))
     assert [msn for msn, _, _ in listed] == list(range(5))
     assert not any(gap for _, _, gap in listed)
+    begun = openings(studio, "180p", await studio.text("180p"))
+    assert len(begun) == 5
+    assert all(picture.startswith(keys(middle)) for picture in begun)
     assert not studio.show.findings.is_open(Code.TRACKS_MISALIGNED)
 
 
-async def test_a_late_track_takes_over_from_the_worker(large: Clip, small: Clip):
+async def test_pictures_that_wait_for_a_hanging_main_track_are_bounded(large: Clip, middle: Clip):
     studio = Studio()
     studio.begin(large.format, AAC)
-    studio.show_clips(large, range(150), worker=small)
+    studio.announce(1, middle)
+    studio.show_clips(large, range(90))
+    for number in range(90, 300):
+        studio._push_tracks(number)
+        studio.now_ns += 1_000_000_000 // 30
+    assert len(studio.show._further.pictures._waiting) <= 31
+    studio.sent.clear()
+    studio.show_clips(large, range(300, 620))
+    assert not segments(await studio.text("180p"))[-1][2]
+    body = studio.bytes_of("180p", await studio.text("180p"))
+    assert all(payload in body for payload in studio.sent[1][180:240])
+
+
+async def test_a_track_that_changes_is_another_rendition(large: Clip, middle: Clip, small: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.show_clips(large, range(150))
+    studio.announce(1, small)
+    studio.show_clips(large, range(150, 180))
+    before = studio.bytes_of("180p", await studio.text("180p"))
+    studio.show_clips(large, range(180, 500), worker=middle)
+    assert studio.names() == ["source", "180p", "144p", "audio"]
+    assert not any(payload in before for payload in studio.sent[1][152:180])
+    assert studio.worker is not None
+    assert [rung.name for rung in studio.worker.plans[-1].rungs] == ["180p"]
+    for name, clip in (("180p", middle), ("144p", small)):
+        text = await studio.text(name)
+        assert not segments(text)[-1][2], name
+        assert all(p.startswith(keys(clip)) for p in openings(studio, name, text)), name
+    assert not studio.show.findings.is_open(Code.TRACKS_MISALIGNED)
+
+
+async def test_a_change_just_after_the_main_key_frame_waits_for_the_next(
+    large: Clip, middle: Clip, small: Clip
+):
+    studio = Studio()
+    studio.first = False
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.show_clips(large, range(180))
+    studio._push_main(large, 180)
+    studio.announce(1, small)
+    studio._push_tracks(180)
+    studio.show_clips(large, range(181, 400), worker=middle)
+    begun = openings(studio, "180p", await studio.text("180p"))
+    assert all(picture.startswith(keys(middle)) for picture in begun)
+    begun = openings(studio, "144p", await studio.text("144p"))
+    assert all(picture.startswith(keys(small)) for picture in begun)
+
+
+async def test_key_frames_that_move_away_start_no_segment(large: Clip, middle: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.show_clips(large, range(150))
+    studio.tracks[1] = (middle, 20)
+    studio.show_clips(large, range(150, 290))
+    text = await studio.text("180p")
+    begun = openings(studio, "180p", text)
+    assert len(begun) >= 2
+    assert all(picture.startswith(keys(middle)) for picture in begun)
+    studio.show_clips(large, range(290, 640), worker=middle)
+    assert studio.show.findings.is_open(Code.TRACKS_MISALIGNED)
+    listed = segments(await studio.text("180p"))
+    assert sum(gap for _, _, gap in listed) <= 4
+    assert not any(gap for _, _, gap in listed[-2:])
+
+
+async def test_a_late_track_takes_over_from_the_worker(large: Clip, middle: Clip, small: Clip):
+    studio = Studio()
+    studio.begin(large.format, AAC)
+    studio.show_clips(large, range(150), worker=middle)
     assert studio.names() == ["source", "144p", "audio"]
     studio.announce(1, small)
-    studio.show_clips(large, range(150, 520), worker=small)
+    studio.show_clips(large, range(150, 520), worker=middle)
     assert studio.worker is not None
     assert studio.worker.plans[-1].empty
     text = await studio.text("144p")
     assert not any(gap for _, _, gap in segments(text))
+    assert text.count("#EXT-X-DISCONTINUITY\n") == 1
     body = studio.bytes_of("144p", text)
     assert all(payload in body for payload in studio.sent[1][120:300])
 
@@ -263,15 +356,17 @@ async def test_an_encoder_without_tracks_follows_one_with_them(
         assert not segments(await studio.text(name))[-1][2], name
 
 
+@pytest.mark.parametrize("hangs", [False, True])
 async def test_the_slate_goes_on_in_the_renditions_of_tracks(
-    large: Clip, small: Clip, middle: Clip
+    large: Clip, small: Clip, middle: Clip, hangs: bool
 ):
     studio = Studio(slate=SlateRecipe(text="Back soon", image=None))
     studio.begin(large.format, AAC)
     studio.announce(1, middle)
     studio.announce(2, small)
     studio.show_clips(large, range(200))
-    studio.show.end_run()
+    if not hangs:
+        studio.show.end_run()
     studio.wait_with_slate(6, worker=middle)
     assert studio.show.feeder is Feeder.SLATE
     assert studio.worker is not None
@@ -280,9 +375,10 @@ async def test_the_slate_goes_on_in_the_renditions_of_tracks(
         listed = segments(await studio.text(name))
         assert not any(gap for _, _, gap in listed), name
         assert len(listed) >= 5
-    studio.begin(large.format, AAC)
-    studio.announce(1, middle)
-    studio.announce(2, small)
+    if not hangs:
+        studio.begin(large.format, AAC)
+        studio.announce(1, middle)
+        studio.announce(2, small)
     studio.sent.clear()
     studio.show_clips(large, range(330), worker=middle)
     assert studio.show.feeder is Feeder.ENCODER
