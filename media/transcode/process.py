@@ -10,6 +10,7 @@ import structlog
 
 from media.bitstream import BitstreamError
 from media.model import Kind, Packet
+from media.transcode.handing import source_of, track_of
 from media.transcode.link import WorkerLink
 from media.transcode.messages import (
     Boundary,
@@ -18,16 +19,13 @@ from media.transcode.messages import (
     Fault,
     Finish,
     Opened,
-    Relief,
     Report,
     SlateFailed,
     SlateMade,
-    Source,
-    SourceTrack,
 )
 from media.transcode.plan import Plan
-from media.transcode.pressure import PressureRule, Strain, load_of, reliefs
 from media.transcode.replay import Replay
+from media.transcode.reports import Reports
 from media.transcode.returns import Returns
 from media.transcode.slate_orders import SlateOrders
 from media.transcode.slates import FilmCache
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.model import TrackFormat
     from media.slate import SlateLoop, SlateOrder
+    from media.transcode.messages import Source
+    from media.transcode.pressure import Strain
 
 WATCH_S = 0.25
 FLUSH_S = 1.5
@@ -117,19 +117,15 @@ class Transcoder:
             sink=sink,
             now_s=self._now_s,
         )
-        self._steps: tuple[Relief, ...] = (Relief(),)
-        self._pressure = PressureRule(0)
+        self._reports = Reports(stream, meter)
         self._fault = ""
-        self._decode_errors = 0
-        self._dropped = 0
-        self._damaged = 0
         self._hung = False
         self._stopping = False
         self._finish_by: float | None = None
         self._wake = asyncio.Event()
         self._running = False
         self._done = asyncio.Event()
-        self.speeds: dict[str, float] = {}
+        self.speeds = self._reports.speeds
         """Media time to busy time of each rung's encoder in the worker's last report."""
 
     @property
@@ -140,13 +136,12 @@ class Transcoder:
     @property
     def pressure_step(self) -> int:
         """Step of the pressure rule in force; 0 is full quality."""
-        return self._pressure.step
+        return self._reports.step
 
     @property
     def strain(self) -> Strain:
         """What was given up since the start of the show."""
-        relief = self._steps[min(self._pressure.step, len(self._steps) - 1)]
-        return Strain(relief=relief, dropped=self._dropped, damaged=self._damaged)
+        return self._reports.strain
 
     def configure(
         self, plan: Plan, *, video: TrackFormat | None, audio: TrackFormat | None
@@ -159,8 +154,8 @@ class Transcoder:
         before = self._configured
         after = Configure(
             plan=plan,
-            video=_track(video, slate=self._slates.made(video)),
-            audio=_track(audio),
+            video=track_of(video, slate=self._slates.made(video)),
+            audio=track_of(audio),
             max_pixels=self._limits.max_pixels,
         )
         if after == before:
@@ -171,14 +166,13 @@ class Transcoder:
             if before is not None:
                 self._replay.clear()
         self._returns.plan(plan)
-        self._steps = reliefs(plan)
-        self._limit_pressure(len(self._steps) - 1)
+        self._reports.plan(plan)
         if self._link is not None and not self._link.finishing:
             if plan.empty:
                 self._finish(self._link)
             else:
                 self._link.send(after)
-                self._link.send(self._steps[self._pressure.step])
+                self._link.send(self._reports.relief)
         self._wake.set()
 
     def push(self, packet: Packet) -> None:
@@ -197,8 +191,7 @@ class Transcoder:
         if self._link is not None:
             self._hang.pushed(self._now_s())
             if not self._link.send(self._source(packet, replay=False)):
-                self._dropped += 1
-                self._meter.dropped(self._stream, "pipe", 1)
+                self._reports.dropped()
 
     def boundary(self, ticks: int) -> None:
         """Make the first picture at or after `ticks` an IDR on every rung.
@@ -290,7 +283,7 @@ class Transcoder:
         """Run one worker to its end; return why it ended, None where that was wanted."""
         self._hung, self._fault, self._finish_by = False, "", None
         self._hang = HangRule(self._now_s())
-        self._decode_errors = 0
+        self._reports.begin()
         try:
             link = await WorkerLink.spawn(self._settings.nice, self._memory_bytes)
         except OSError as err:
@@ -336,8 +329,8 @@ class Transcoder:
             self._finish(link)
             return
         link.send(configured)
-        if self._pressure.step:
-            link.send(self._steps[self._pressure.step])
+        if self._reports.step:
+            link.send(self._reports.relief)
         for item in self._replay.video():
             message = item if isinstance(item, Boundary) else self._source(item, replay=True)
             link.send(message)
@@ -383,42 +376,8 @@ class Transcoder:
     def _reported(self, report: Report) -> None:
         now = self._now_s()
         self._hang.reported(now, report)
-        for rung in report.rungs:
-            busy = rung.busy_ns / 1e9
-            self.speeds[rung.rung] = rung.media_ticks / 90_000 / busy if busy > 0 else 0.0
-            self._meter.rung(
-                self._stream,
-                rung.rung,
-                frames=rung.frames,
-                speed=self.speeds[rung.rung],
-                queue_age_s=rung.queue_age_ms / 1000,
-            )
-        late = sum(rung.dropped for rung in report.rungs)
-        if late:
-            self._dropped += late
-            self._meter.dropped(self._stream, "rung", late)
-        if report.decode_errors > self._decode_errors:
-            damaged = report.decode_errors - self._decode_errors
-            self._damaged += damaged
-            self._meter.dropped(self._stream, "decoder", damaged)
-            self._log.warning("pictures or sound cannot be decoded", errors=damaged)
-            self._decode_errors = report.decode_errors
-        before = self._pressure.step
-        step = self._pressure.observe(now, load_of(report))
-        if step != before:
-            self._relieve(step)
-
-    def _limit_pressure(self, highest: int) -> None:
-        before = self._pressure.step
-        self._pressure.limit(highest)
-        if self._pressure.step != before:
-            self._meter.pressure(self._stream, self._pressure.step)
-
-    def _relieve(self, step: int) -> None:
-        relief = self._steps[step]
-        self._log.info("ladder pressure", step=step, paused=relief.paused, halved=relief.halved)
-        self._meter.pressure(self._stream, step)
-        if self._link is not None:
+        relief = self._reports.take(report, now)
+        if relief is not None and self._link is not None:
             self._link.send(relief)
 
     def _worker_said(self, line: str) -> None:
@@ -431,32 +390,7 @@ class Transcoder:
         return bool(plan.rungs) if kind is Kind.VIDEO else plan.audio is not None
 
     def _source(self, packet: Packet, *, replay: bool) -> Source:
-        return Source(
-            kind=packet.kind,
-            dts=packet.dts,
-            pts=packet.pts,
-            duration=packet.duration,
-            key=packet.key,
-            sent_ns=self._now_ns(),
-            replay=replay,
-            payload=packet.payload,
-        )
+        return source_of(packet, sent_ns=self._now_ns(), replay=replay)
 
     def _now_s(self) -> float:
         return self._now_ns() / 1e9
-
-
-def _track(fmt: TrackFormat | None, *, slate: bool = False) -> SourceTrack | None:
-    if fmt is None:
-        return None
-    rate, colour = fmt.frame_rate, fmt.colour
-    return SourceTrack(
-        codec=fmt.codec,
-        config=fmt.config,
-        frame_rate=(0, 1) if rate is None else (rate.numerator, rate.denominator),
-        sample_rate=fmt.sample_rate,
-        channels=fmt.channels,
-        pixels=fmt.width * fmt.height,
-        colour=None if colour is None else (colour.primaries, colour.transfer, colour.matrix),
-        slate=slate,
-    )

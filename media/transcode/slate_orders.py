@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from media.slate import order_for
-from media.transcode.messages import MakeSlate, SlateFailed, SlateMade, Source
+from media.transcode.handing import source_of
+from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
 from media.transcode.replay import NewestPictures
 from media.transcode.slates import GIVEN_UP, SlateMaker, loop_of
 
@@ -151,7 +152,9 @@ class SlateOrders:
         if self._newest is None:
             self._maker.order(make)
             return
-        sources = [_source(packet) for packet in self._newest.packets()]
+        now = time.monotonic_ns()
+        packets = self._newest.packets()
+        sources = [source_of(packet, sent_ns=now, replay=True) for packet in packets]
         self._maker.order(replace(make, video=self._newest.track), sources)
 
     def _answer_still(self, serial: int, answer: Answer) -> None:
@@ -171,16 +174,3 @@ class SlateOrders:
             if answer.video.config not in self._known:
                 self._known.append(answer.video.config)
             self._sink.slate_made(serial, answer)
-
-
-def _source(packet: Packet) -> Source:
-    return Source(
-        kind=packet.kind,
-        dts=packet.dts,
-        pts=packet.pts,
-        duration=packet.duration,
-        key=packet.key,
-        sent_ns=time.monotonic_ns(),
-        replay=True,
-        payload=packet.payload,
-    )
