@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Protocol
 
 from restream.addresses import AllowList, check
+from restream.resolve import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,20 +42,18 @@ class NetworkDialer:
         """
         self._allow = allow
         self._timeout_s = timeout_s
+        self._resolver = Resolver()
         self._tls = ssl.create_default_context()
         if certificates is not None:
             self._tls.load_verify_locations(certificates)
 
     async def dial(self, endpoint: Endpoint, make: Callable[[], Link]) -> Link:
         """Connect to the first address that answers; each has `timeout_s`."""
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._timeout_s):
-            found = await loop.getaddrinfo(
-                endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
-        check(endpoint.host, (_numeric(entry[4]) for entry in found), self._allow)
+            found = await self._resolver.resolve(endpoint.host, endpoint.port)
+        check(endpoint.host, (_numeric(address) for _, address in found), self._allow)
         failure: OSError | None = None
-        for family, _type, _proto, _name, address in found[:MAX_ADDRESSES]:
+        for family, address in found[:MAX_ADDRESSES]:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     sock = await _connect(family, address)
