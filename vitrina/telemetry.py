@@ -240,7 +240,7 @@ class Telemetry:
         self._frames_dropped = f.counter(
             "dropped_frames_total",
             "Given up: full pipe to the worker, damaged at the decoder, late for a rung, "
-            "too much for an encoder that stands by.",
+            "too much for an encoder that stands by, of a further track without its main picture.",
             "stream",
             "place",
         )
