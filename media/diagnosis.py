@@ -56,6 +56,8 @@ class Measurements:
     """Since the last look, all three."""
     reconnects: int
     """In the last five minutes."""
+    takeovers: int
+    """In the last five minutes, from an encoder that was still sending."""
     observed: Observed | None
     """The publisher's packets; None while there is none."""
 

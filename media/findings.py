@@ -72,6 +72,7 @@ class Code(StrEnum):
     RESOLUTION_ODD = "resolution_odd"
     PORTRAIT = "portrait"
     RECONNECTS = "reconnects"
+    KEY_CONTESTED = "key_contested"
     STANDBY = "standby"
     EXCESS = "excess"
     SLATE = "slate"

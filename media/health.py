@@ -46,16 +46,20 @@ class Health:
         self._due = 0
         self._repairs: Counter[str] = Counter()
         self._began: deque[int] = deque(maxlen=RECONNECTS_KEPT)
+        self._contested: deque[int] = deque(maxlen=RECONNECTS_KEPT)
         self._runs = 0
         self._dropped = 0
         self._damaged = 0
         self._restarts = 0
 
-    def began(self, now: int) -> None:
-        """Note that a publisher came; all but the first are reconnects."""
+    def began(self, now: int, *, contested: bool = False) -> None:
+        """Note that a publisher came; all but the first are reconnects.
+
+        `contested`: it took the show from one that was still sending.
+        """
         self._runs += 1
         if self._runs > 1:
-            self._began.append(now)
+            (self._contested if contested else self._began).append(now)
 
     def left(self) -> None:
         """Note that the publisher is gone."""
@@ -75,8 +79,9 @@ class Health:
 
     def _measure(self, now: int, run: Run | None) -> Measurements:
         oldest = now - RECONNECT_MINUTES * 60 * TICKS_PER_SECOND
-        while self._began and self._began[0] < oldest:
-            self._began.popleft()
+        for moments in (self._began, self._contested):
+            while moments and moments[0] < oldest:
+                moments.popleft()
         formats = run.formats if run is not None else {}
         timeline = run.timeline if run is not None else None
         strain = self._ladder.encoders.strain
@@ -99,6 +104,7 @@ class Health:
             pictures_damaged=strain.damaged - self._damaged,
             worker_restarts=self._ladder.restarts - self._restarts,
             reconnects=len(self._began),
+            takeovers=len(self._contested),
             observed=run.observer.look(now) if run is not None else None,
         )
         self._dropped, self._damaged = strain.dropped, strain.damaged

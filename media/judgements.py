@@ -254,6 +254,12 @@ def _reconnects(m: Measurements, is_open: bool) -> Opinion:
     return sentences.reconnects(m.reconnects, RECONNECT_MINUTES)
 
 
+def _key_contested(m: Measurements, is_open: bool) -> Opinion:
+    if m.takeovers < (FAIR_RECONNECTS if is_open else RECONNECTS):
+        return None
+    return sentences.key_contested(m.takeovers, RECONNECT_MINUTES)
+
+
 def _repaired(reason: str, text: str) -> Callable[[Measurements, bool], Opinion]:
     return lambda m, _open: text if m.repairs.get(reason) else None
 
@@ -384,6 +390,7 @@ RULES = (
         momentary=True,
     ),
     Rule(code=Code.RECONNECTS, severity=Severity.WARNING, judge=_reconnects),
+    Rule(code=Code.KEY_CONTESTED, severity=Severity.ERROR, judge=_key_contested),
     Rule(
         code=Code.TIMESTAMPS_WRAP,
         severity=Severity.INFO,

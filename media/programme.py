@@ -180,6 +180,9 @@ class Programme:
                 self._late_since = self._late_since or run.heard
                 return False
             self._play(packet.dts, end=packet.pts)
+        elif run.behind and packet.pts < max(self._ends.get(Kind.VIDEO, 0), self._earliest()):
+            self._late_since = self._late_since or run.heard
+            return False
         self._stop(Kind.VIDEO)
         self._on[Kind.VIDEO] = Feeder.ENCODER
         self._packager.begin()

@@ -34,6 +34,8 @@ class Run:
     further: dict[tuple[Kind, int], TrackFormat] = field(default_factory=dict)
     """Formats of the tracks beside the main ones."""
     started: bool = False
+    behind: bool = False
+    """It was placed where others are on air: it begins with a key frame that is not."""
     first: int | None = None
     """Time of the first packet."""
     heard: int = 0

@@ -195,6 +195,14 @@ def bitrate_unsteady(lowest_bps: int, highest_bps: int) -> str:
     )
 
 
+def key_contested(count: int, minutes: int) -> str:
+    """Encoders with the same key end each other's connection."""
+    return (
+        f"Two encoders publish with the same stream key and took the show from each other {count} "
+        f"times in {minutes} minutes: stop one of them, or give it the backup key."
+    )
+
+
 def reconnects(count: int, minutes: int) -> str:
     """Say that the encoder comes and goes."""
     return (

@@ -56,6 +56,8 @@ SLATE_WAIT = 2 * TICKS_PER_SECOND
 """A slate that comes within this after its order leaves no gap."""
 MAX_LEAD = TICKS_PER_SECOND // 2
 """An encoder may be placed this far ahead of its time to take over from a slate at once."""
+MAX_LEAD_TAKEOVER = 3 * TICKS_PER_SECOND // 2
+"""And this far to take over from another encoder, or to go on after it."""
 
 
 class Show:
@@ -192,10 +194,18 @@ class Show:
         """Play the slate until the first publisher comes."""
         self._programme.ahead = True
 
-    def begin_run(self, *, protocol: str, wrap_ticks: int, switched: bool = False) -> None:
+    def begin_run(
+        self,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        switched: bool = False,
+        contested: bool = False,
+    ) -> None:
         """Start mapping a new publisher; a run in progress ends.
 
-        `switched`: it was connected before and stood by, so it is no reconnect.
+        `switched`: it was connected before and stood by, so it is no reconnect; `contested`: the
+        one in progress was still sending.
         """
         self._forget_run()
         settling = Settling(self.clock.now)
@@ -203,7 +213,7 @@ class Show:
         self._further.begin()
         self._programme.begin(self._run, self.now)
         if not switched:
-            self._health.began(self.now)
+            self._health.began(self.now, contested=contested)
 
     def end_run(self) -> None:
         """Note that the publisher left: what it sent is published, then come slate or gaps."""
@@ -263,10 +273,12 @@ class Show:
         arrived = run.settling.first_arrival
         items, late = run.settling.release()
         run.settling = None
+        floor = self._floor(arrived - late)
+        run.behind = not floor
         timeline = run.timeline = Timeline(
             clock=self.clock,
             wrap_ticks=run.wrap_ticks,
-            floor=self._floor(arrived - late),
+            floor=floor,
             repaired=self._repaired,
             late=late,
         )
@@ -285,8 +297,10 @@ class Show:
         last = self.grid.last
         # Open parts reach beyond the edge: what lies before their end would be dropped.
         edge = max(self.lineup.edge() or 0, last.start + 1 if last else 0, self._programme.newest)
-        if self._programme.feeder is Feeder.SLATE and edge - expected > MAX_LEAD:
-            # What a dead link held back is too old: the slate stays until the next key frame.
+        # What a dead link held back is too old: the slate stays until the next key frame. So is
+        # the head start of each of many runs: in a row they would add up without end.
+        lead = MAX_LEAD if self._programme.feeder is Feeder.SLATE else MAX_LEAD_TAKEOVER
+        if edge - expected > lead:
             return 0
         return edge
 
@@ -343,7 +357,8 @@ class Show:
 
     def _fill_holes(self, now: int) -> None:
         expected = self.on_air or self._programme.waits_for_slate(now, SLATE_WAIT)
-        silence = now - self._heard
+        # Media ahead of its time is no hole yet.
+        silence = now - max(self._heard, self.newest)
         patience = SILENCE_SEGMENTS * self._packager.segment if expected else PATIENCE_IDLE
         silent = silence > HESITATION or not expected
         if silence > patience:

@@ -78,15 +78,17 @@ class Switcher:
     def connect(self, *, role: Role, protocol: str, wrap_ticks: int) -> Source:
         """Take in an encoder; one in the same role is replaced."""
         old = self._sources.get(role)
+        now_ns = self._now_ns()
+        contested = old is not None and bool(old.formats) and not old.vitals.silent(now_ns)
         source = self._sources[role] = Source(
             role=role,
             protocol=protocol,
             wrap_ticks=wrap_ticks,
-            vitals=Vitals(wrap_ticks=wrap_ticks, start_ns=self._now_ns()),
+            vitals=Vitals(wrap_ticks=wrap_ticks, start_ns=now_ns),
         )
         if self._on_air is None or self._on_air is old:
             self._on_air = source
-            self._show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks)
+            self._show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks, contested=contested)
         self._pending = None
         self._look()
         return source

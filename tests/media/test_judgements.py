@@ -63,6 +63,7 @@ WELL = Measurements(
     pictures_damaged=0,
     worker_restarts=0,
     reconnects=0,
+    takeovers=0,
     observed=GOOD,
 )
 _OBSERVED = set(Observed.__dataclass_fields__)
@@ -317,6 +318,15 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         ),
     ),
     (
+        Code.KEY_CONTESTED,
+        Severity.ERROR,
+        {"takeovers": 3},
+        (
+            "Two encoders publish with the same stream key and took the show from each other 3 "
+            "times in 5 minutes: stop one of them, or give it the backup key."
+        ),
+    ),
+    (
         Code.TIMESTAMPS_WRAP,
         INFO,
         {"repairs": {"wrap": 1}},
@@ -496,6 +506,7 @@ def test_a_run_s_first_seconds_say_nothing():
         (Code.TOO_FAST, {"lead_s": 1.3}, {"lead_s": 0.8}),
         (Code.CLOCK_DRIFT, {"drift_ppm": 61.0}, {"drift_ppm": 50.0}),
         (Code.RECONNECTS, {"reconnects": 3}, {"reconnects": 2}),
+        (Code.KEY_CONTESTED, {"takeovers": 3}, {"takeovers": 2}),
         (
             Code.BITRATE_UNSTEADY,
             {"spans_bps": (1_000_000,) * 9 + (3_000_000,)},

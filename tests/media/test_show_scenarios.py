@@ -974,3 +974,26 @@ async def test_takeover_leaves_no_hole_while_the_newer_encoder_starts():
         await world.pass_time(4000)
         assert world.show.feeder is Feeder.ENCODER
     assert set(gaps(world).values()) == {0}
+
+
+@pytest.mark.parametrize("slate", [True, False])
+async def test_runs_with_a_head_start_do_not_carry_the_show_into_the_future(slate: bool):
+    """ffmpeg sends half a second at once; two that fight for a key do so again and again."""
+    world = World(LADDERS[0], slate=slate)
+    world.hesitated = True
+    world.connect(Encoder(size=SIZES[0]))
+    await world.pass_time(3000)
+    for number in range(40):
+        encoder = Encoder(size=SIZES[number % 2])
+        world.connect(encoder)
+        for made in encoder.until(encoder.source_ms + 500):
+            world.send(partial(world._arrive, made))
+        await world.pass_time(350)
+        ahead = (world.show.newest - world.show.now) / TICKS_PER_SECOND
+        assert ahead < 2, number
+    world.connect(Encoder(size=SIZES[0]))
+    await world.pass_time(6000)
+    assert world.show.feeder is Feeder.ENCODER
+    assert world.show.lead < TICKS_PER_SECOND
+    if slate:
+        assert gaps(world) == {"source": 0, "audio": 0}

@@ -458,3 +458,25 @@ def test_the_switch_finding_is_a_warning_where_nobody_wished_it(studio: Studio):
     assert studio.stream.show is not None
     found = {f.code: f for f in studio.stream.show.findings.open()}
     assert found[Code.STANDBY].severity is Severity.WARNING
+
+
+def test_encoders_that_fight_for_a_key_are_told_apart_from_a_bad_network(studio: Studio):
+    def codes() -> set[Code]:
+        assert studio.stream.show is not None
+        return {f.code for f in studio.stream.show.findings.open()}
+
+    studio.connect(PRIMARY)
+    for _ in range(4):
+        studio.run(2)
+        studio.connect(PRIMARY)
+    studio.run(2)
+    assert Code.KEY_CONTESTED in codes()
+    assert Code.RECONNECTS not in codes()
+    for _ in range(4):  # and one whose older connection hangs is no rival
+        studio.encoders[-1].paused = True
+        studio.run(3)
+        studio.connect(PRIMARY)
+    studio.run(2)
+    assert Code.RECONNECTS in codes()
+    studio.run(301)
+    assert not codes() & {Code.KEY_CONTESTED, Code.RECONNECTS}
