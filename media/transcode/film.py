@@ -167,6 +167,7 @@ def upright(frame: VideoFrame) -> VideoFrame:
     width = size[1] if turns % 2 else size[0]
     turned = as_frame(np.concatenate(flat).reshape(-1, width))
     turned.pts, turned.time_base = frame.pts, frame.time_base
+    turned.duration = frame.duration
     turned.color_primaries, turned.color_trc = frame.color_primaries, frame.color_trc
     turned.colorspace, turned.color_range = frame.colorspace, even.color_range
     return turned
@@ -188,8 +189,13 @@ def _on_grid(
             yield shown[1]
             slot += 1
         shown = following
-    if slot < limit:
-        yield shown[1]
+    # The last one has its own duration: a slide show's counts in seconds.
+    last = shown[1]
+    end = shown[0] + float(last.duration * (last.time_base or 0))
+    before = slot
+    while slot < limit and (slot == before or (slot + 0.5) * step < end):
+        yield last
+        slot += 1
 
 
 def _coded(

@@ -125,6 +125,14 @@ def test_a_video_that_was_filmed_lying_down_stands_up(
     assert {name for name, part in halves.items() if part.min() > 200} == {bright}
 
 
+def test_the_last_picture_of_a_slide_show_stays_as_long_as_the_others(tmp_path: Path) -> None:
+    source = "testsrc2=s=64x48:r=0.2"
+    file = ffmpeg(tmp_path, "a.gif", "-f", "lavfi", "-i", source, "-frames:v", "2")
+    made, wanted = loop(file)
+    check(made, wanted)
+    assert made.duration == 10 * 90_000
+
+
 def test_a_long_video_is_cut_at_a_minute_and_within_its_bytes(tmp_path: Path) -> None:
     file = ffmpeg(
         tmp_path,
