@@ -117,13 +117,14 @@ class Observer:
             self._last_key = packet.pts
 
     def pictures_changed(self) -> None:
-        """Forget pace and size: those of other pictures may be others on purpose."""
+        """Forget pace and size: of other pictures, or of the same in another place, they differ."""
         self._last_key = self._looked_picture = None
         self._keys.clear()
         self._pictures.clear()
         self._spans.clear()
         self._span = 0, 0
         self._best = 0.0
+        self._lates.clear()
 
     def look(self, now: int) -> Observed | None:
         """Return what came since the last look; None before the first packet."""

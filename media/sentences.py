@@ -181,9 +181,9 @@ def uplink_slow(late_s: float, carried_bps: int, advised_bps: int) -> str:
 def stands_late(late_s: float) -> str:
     """Say that an encoder is late by an amount that stays."""
     return (
-        f"Everything from the encoder is {late_s:.1f} s late, steadily: it stood still for a "
-        "moment and did not catch up. The connection is fine; stop and start the stream in the "
-        "encoder at a calm moment to be live again."
+        f"Everything from the encoder is {late_s:.1f} s late, steadily: it or its line stood "
+        "still for a moment and did not catch up. Stop and start the stream in the encoder at a "
+        "calm moment to be live again."
     )
 
 

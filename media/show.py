@@ -342,6 +342,7 @@ class Show:
         if self._programme.late(now) and run is not None:
             # A link that stays behind would never reach the slate: the run is placed anew.
             run.settling, run.timeline = Settling(self.clock.now), None
+            run.observer.pictures_changed()
         self._programme.tick(now)
         if self.feeder is Feeder.SLATE:
             self._heard = now

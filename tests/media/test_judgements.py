@@ -303,9 +303,9 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         WARN,
         {"late_s": 3.02, "lates_s": (3.02, 3.0) * 5},
         (
-            "Everything from the encoder is 3.0 s late, steadily: it stood still for a moment and "
-            "did not catch up. The connection is fine; stop and start the stream in the encoder "
-            "at a calm moment to be live again."
+            "Everything from the encoder is 3.0 s late, steadily: it or its line stood still for a "
+            "moment and did not catch up. Stop and start the stream in the encoder at a calm "
+            "moment to be live again."
         ),
     ),
     (

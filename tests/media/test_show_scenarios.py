@@ -864,6 +864,18 @@ async def test_a_dead_link_is_covered_after_a_second_and_comes_back_at_a_key_fra
     assert abs(world.show.lead) < TICKS_PER_SECOND // 2
 
 
+async def test_an_encoder_placed_anew_is_not_blamed_for_the_hole():
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(12_000)
+    world.delay_ms = 4000
+    await watched(world, 1200, Feeder.SLATE)
+    await world.pass_time(25_000)
+    assert world.show.feeder is Feeder.ENCODER
+    findings = [*world.show.findings.open(), *world.show.findings.closed()]
+    assert not {"keyframe_interval", "frame_rate_low"} & {f.code for f in findings}
+
+
 async def test_sound_that_vanishes_becomes_silence():
     world = World(LADDERS[0], slate=True)
     world.connect(Encoder(size=SIZES[0]))
