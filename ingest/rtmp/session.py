@@ -203,8 +203,8 @@ class ServerSession:
 
     def _charge(self, message: Message) -> None:
         """Count a message towards the turn and, from a stranger, towards the limit."""
-        if message.type not in (MessageType.VIDEO, MessageType.AUDIO, MessageType.AGGREGATE):
-            self._reader.budget -= len(message.payload) >> 3
+        media = message.type in (MessageType.VIDEO, MessageType.AUDIO, MessageType.AGGREGATE)
+        self._reader.budget -= len(message.payload) >> (7 if media else 3)
         if self.state is not State.PUBLISHING:
             self._allowance.spend_message()
 

@@ -13,7 +13,8 @@ EARLY_MESSAGES = 256
 """As for the bytes: a header of one byte makes an empty message, and each costs parsing time.
 Encoders send fewer than twenty."""
 TURN_COST = 1024
-"""What one turn may parse: a chunk costs 1, a member of an aggregate too, AMF 1 per 8 bytes.
+"""What one turn may parse: a chunk costs 1, a member of an aggregate too, AMF 1 per 8 bytes,
+media 1 per 128: without that a flood of pictures would be read on and on.
 About 5 ms of empty messages."""
 EARLY_TURN_COST = 128
 """The same for strangers, of whom there may be hundreds at once."""

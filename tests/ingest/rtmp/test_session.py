@@ -676,3 +676,15 @@ def test_a_turn_ends_among_chunks_of_a_byte(live: Talk) -> None:
         live.events()
         turns += 1
     assert turns > 30_000 // TURN_COST
+
+
+def test_a_flood_of_large_pictures_takes_turns(live: Talk) -> None:
+    live.session.begin_turn()
+    picture = media(9, b"\x27\1\0\0\0" + bytes(60_000))
+    assert live.send(picture * 16) == []
+    turns = 1
+    while live.session.turn_over:
+        live.session.begin_turn()
+        live.events()
+        turns += 1
+    assert turns >= 16 * 60_000 // (TURN_COST * 128)
