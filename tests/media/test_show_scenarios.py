@@ -255,7 +255,7 @@ class Worker:
         if not self.began:
             return
         encoder = self.world.encoder
-        duration = round(90 * encoder.frame_ms) if encoder else 3000
+        duration = source.duration or (round(90 * encoder.frame_ms) if encoder else 3000)
         for index, rung in enumerate(plan.rungs):
             made = pictures(SIZES[index % 2])
             self._open(rung.name, made.format)
