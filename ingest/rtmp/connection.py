@@ -38,12 +38,15 @@ from ingest.source import (
     Publication,
     PublishGate,
 )
+from media.excess import Bucket
 from media.limits import LimitExceeded
 from media.model import FormatRefused, Packet
 
 WRAP_TICKS = 2**32 * TICKS_PER_MS
 LINGER_S = 1.0
 """How long a refused client may take to read why; closing at once would reset its connection."""
+WASTE = 2
+"""Times the bit rate of a publisher's limits: everything that it may send, media or not."""
 _NS = 1_000_000_000
 
 
@@ -79,6 +82,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: ConnectionHost, protocol: str) -> None:
         self._server = server
+        self._flood: Bucket | None = None
         self._account = Account(protocol, server.meter, server.may_log)
         self._session = ServerSession(
             limits=server.limits, describe=server.describe, logins=server.logins
@@ -229,9 +233,21 @@ class Connection(asyncio.Protocol):
         self._account.closed()
 
     def _report_bytes(self) -> None:
-        """Tell the meter, and the kernel how much to gather, once a second."""
+        """Tell the meter, and the kernel how much to gather, once a second.
+
+        Also cut a publisher that floods: its limits count only what can be decoded.
+        """
         size = self._account.settle_bytes()
         self._intake.gather(size if self._publication is not None else 0)
+        if self._publication is None or self._flood is None or self._closing_ns:
+            return
+        bits = self._flood.add(size * 8, time.monotonic_ns())
+        if bits is not None:
+            self._cut(
+                Fault.EXCESS,
+                f"The encoder sends {bits / 1e6:.1f} Mbit/s, most of them nothing that could be "
+                "played: lower the bitrate, and switch off what no sequence header announces.",
+            )
 
     # What the session says
 
@@ -329,6 +345,11 @@ class Connection(asyncio.Protocol):
         self._publication = self._server.gate.open(
             grant, protocol=self._account.protocol, wrap_ticks=WRAP_TICKS, on_revoked=self._revoked
         )
+        limits = grant.limits
+        if limits is not None and limits.on_excess == "close":
+            self._flood = Bucket(
+                rate=WASTE * limits.max_bitrate_kbps * 1000, seconds=limits.excess_s
+            )
         self._account.reason = "eof"
         self._session.accept_publish()
         self._account.info("encoder connected", self._stream(), encoder=self._session.flash_version)

@@ -13,6 +13,7 @@ from config.settings import RtmpSettings
 from ingest.rtmp.errors import Fault, RtmpError
 from ingest.rtmp.server import RtmpServer
 from ingest.source import Approach, Grant, KeyRefused
+from media.limits import Limits
 from media.model import FormatRefused, Kind, Packet, TrackFormat
 
 
@@ -157,6 +158,7 @@ class RecordingGate:
         self.hold: asyncio.Event | None = None
         self.wraps: set[int] = set()
         self.protocols: list[str] = []
+        self.limits: Limits | None = None
 
     async def authorize(self, approach: Approach) -> Grant:
         key = approach.key
@@ -165,10 +167,10 @@ class RecordingGate:
         if self.hold is not None:
             await self.hold.wait()
         if approach.user is not None:
-            return Grant(stream=f"{approach.user}-{key}")
+            return Grant(stream=f"{approach.user}-{key}", limits=self.limits)
         if key not in self.keys:
             raise KeyRefused("The stream key is unknown.")
-        return Grant(stream=self.keys[key])
+        return Grant(stream=self.keys[key], limits=self.limits)
 
     def open(
         self, grant: Grant, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]

@@ -456,3 +456,17 @@ async def test_a_message_that_unfolds_into_millions_costs_no_time(bomb: str) -> 
         assert spent < 0.3, (spent, loop.time() - began)
         assert len(publication.packets) <= 1
         peer.close()
+
+
+async def test_a_flood_that_nothing_can_decode_counts_against_the_limit() -> None:
+    limits = LimitsSettings(max_bitrate_kbps=500, excess_s=1)
+    junk = picture(b"\x27\1\0\0\0" + bytes(9000))  # no sequence header ahead of it
+    async with beside_a_good_one(idle_timeout_s=5) as server:
+        server.gate.limits = narrow(limits)
+        peer = await server.connect()
+        await peer.publish("good")
+        peer.send(junk * 60)
+        answer = await peer.until_closed()
+        assert b"nothing that could be played" in answer
+        assert server.meter.rejections == {"excess": 1}
+        assert server.gate.publications[-1].packets == []
