@@ -18,7 +18,7 @@ from media.clock import ShowClock
 from media.hls.lint import PlaylistLinter
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
-from media.model import TICKS_PER_SECOND, Kind, Role
+from media.model import TICKS_PER_SECOND, Kind, Packet, Role
 from media.programme import Feeder
 from media.show import Show
 from media.source import SourceRefused
@@ -50,6 +50,9 @@ class Line:
         self.encoder = encoder
         self.stopped_ns = 0
         """It sends nothing until then."""
+        self.stalled_ns = 0
+        """What it sends is held back until then."""
+        self.held: list[Packet] = []
         self.publication: Publication = studio.stream.publish(
             protocol="rtmp", wrap_ticks=WRAP, on_revoked=lambda _text: None, role=role
         )
@@ -81,8 +84,11 @@ class Line:
         now_ns = self.studio.now_ns
         if now_ns < self.stopped_ns or self.publication.closed:
             return
-        for p in made:
-            self.publication.push(packet(p.codec, p.dts, p.pts, p.key, p.payload, now_ns))
+        self.held += made
+        if now_ns >= self.stalled_ns:
+            held, self.held = self.held, []
+            for p in held:
+                self.publication.push(packet(p.codec, p.dts, p.pts, p.key, p.payload, now_ns))
 
 
 class Host:
@@ -181,6 +187,7 @@ STEPS = st.one_of(
     PUBLISH,
     st.tuples(st.just("leave"), ROLES),
     st.tuples(st.just("stop"), ROLES, st.sampled_from([300, 900, 2000, 5000])),
+    st.tuples(st.just("stall"), ROLES, st.sampled_from([300, 900, 2000, 5000])),
     st.tuples(st.just("jump"), ROLES, st.sampled_from([-3_600_000, -500, 500, 3000, 3.6e6])),
     st.tuples(
         st.just("change"),
@@ -189,7 +196,13 @@ STEPS = st.one_of(
         st.sampled_from([None, *FORMATS]),
     ),
     st.tuples(st.just("choose"), st.sampled_from([None, *Role])),
-    st.tuples(st.just("war"), ROLES, st.sampled_from([100, 400, 1000])),
+    st.tuples(
+        st.just("war"),
+        ROLES,
+        st.sampled_from([100, 400, 1000]),
+        st.sampled_from([0, 500, 2000]),
+        st.sampled_from([2, 12]),
+    ),
     st.tuples(st.just("kill"), st.sampled_from([0, 300, 3000])),
     st.tuples(st.just("slow"), st.sampled_from([50, 600, 2000])),
     st.tuples(st.just("ahead")),
@@ -220,6 +233,8 @@ async def act(studio: Studio, step: tuple[Any, ...]) -> None:
             studio.leave(values[0])
         case "stop" if line is not None:
             line.stopped_ns = studio.now_ns + values[1] * MS
+        case "stall" if line is not None:
+            line.stalled_ns = studio.now_ns + values[1] * MS
         case "jump" if line is not None:
             line.encoder.jump(values[1])
         case "change" if line is not None and not line.publication.closed:
@@ -229,9 +244,12 @@ async def act(studio: Studio, step: tuple[Any, ...]) -> None:
                 with contextlib.suppress(SourceRefused):
                     studio.stream.switcher.choose(values[0])
         case "war":
-            for number in range(4):
-                studio.publish(values[0], Encoder(size=SIZES[number % 2]))
-                await studio.pass_time(values[1])
+            role, each_ms, start_ms, count = values
+            for number in range(count):
+                studio.publish(role, Encoder(size=SIZES[number % 2]))
+                # ffmpeg sends as much at once.
+                studio.lines[role].encoder.source_ms += start_ms
+                await studio.pass_time(each_ms)
         case "kill" if studio.worker is not None:
             worker = studio.worker
             worker.kill()
