@@ -277,7 +277,9 @@ class Stream:
         if self._publications or self._ahead_ns is not None:
             return
         self._left_ns = self.host.now_ns()
-        if self.state is State.LIVE:
+        if not self._grace_s:
+            self.end()  # before a slate could become its last picture
+        elif self.state is State.LIVE:
             self._change(State.RECONNECTING)
 
     def _new_show(self) -> None:

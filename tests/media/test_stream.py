@@ -376,3 +376,20 @@ def test_a_stream_may_have_a_grace_of_its_own(stream: Stream, host: Host):
     host.time_ns += 6 * 10**9
     stream.tick()
     assert stream.state is State.ENDED
+
+
+def test_without_a_grace_the_show_ends_with_its_encoder_and_not_with_a_slate(
+    stream: Stream, host: Host
+):
+    host.settings = Settings(streams=StreamsSettings(grace_s=0))
+    first = publish(stream)
+    sound(first, host, 2)
+    publish(stream)  # takes over: nobody has left
+    first.close("takeover")
+    assert stream.state is State.LIVE
+    publication = publish(stream)
+    sound(publication, host, 2)
+    publication.close("closed")
+    assert stream.state is State.ENDED
+    assert host.shows[0].ended
+    assert len(host.shows) == 1
