@@ -32,7 +32,7 @@ from vitrina import __version__
 from vitrina.gate import Admin, Gate, publish_users
 from vitrina.hook import PublishHook
 from vitrina.host import ProcessHost
-from vitrina.memory import give_back, trimmer
+from vitrina.memory import give_back, set_aside, trimmer
 from vitrina.supervise import Supervisor
 from vitrina.telemetry import Telemetry
 from vitrina.tokens import Tokens
@@ -229,6 +229,7 @@ class _Server:
                 await self._http.started.wait()
                 if self._rtmp is not None:
                     await self._rtmp.started.wait()
+                set_aside()
                 if ready is not None:
                     ready(self._bound())
                 await asyncio.Event().wait()

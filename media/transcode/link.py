@@ -174,4 +174,6 @@ def _environment() -> dict[str, str]:
         # NumPy would start threads of its own at import, before the process is confined.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        # One arena a thread would keep what another one frees: pictures travel down the cascade.
+        "MALLOC_ARENA_MAX": "2",
     }
