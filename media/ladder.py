@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from config.settings import LadderSettings
-    from media.slate import SlateLoop, SlateOrder
+    from media.slate.loop import SlateLoop, SlateOrder
     from media.transcode.pressure import Strain
-    from media.transcode.process import RungSink
+    from media.transcode.sink import RungSink
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Route:
 
 
 class Ladder:
-    """Implements `media.transcode.process.RungSink`. `make` makes the worker's supervisor."""
+    """Implements `media.transcode.sink.RungSink`. `make` makes the worker's supervisor."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from media.handover import Handover
 from media.hls.segmenter import TOLERANCE
-from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -249,3 +249,11 @@ def _slack(rendition: Rendition) -> int:
 def _order(rendition: Rendition) -> tuple[bool, int]:
     height = rendition.format.height if rendition.format else 0
     return (rendition.name != SOURCE, -height)
+
+
+def plays(chosen: TrackFormat, other: TrackFormat) -> bool:
+    """Whether a player that chose `chosen` decodes `other`: all play 8-bit 4:2:0 H.264."""
+    if other.codec is Codec.H264 and (other.bit_depth, other.chroma) == (8, "4:2:0"):
+        return True
+    known = (chosen.codec, chosen.bit_depth, chosen.chroma)
+    return (other.codec, other.bit_depth, other.chroma) == known

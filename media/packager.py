@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from media.grid import GridRule, SegmentGrid
 from media.hls import rules
 from media.hls.segmenter import TOLERANCE
-from media.lineup import AUDIO, PATIENCE_SOURCE, SOURCE, Lineup
+from media.lineup import AUDIO, PATIENCE_SOURCE, SOURCE, Lineup, plays
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
     from config.settings import HlsSettings, LadderSettings
     from media.ladder import Ladder
     from media.meter import MediaMeter
-    from media.soundtracks import SoundTracks
     from media.tap import PacketTap
-    from media.tracks import PictureTracks
+    from media.tracks.pictures import PictureTracks
+    from media.tracks.sounds import SoundTracks
 
 LONG_GOP_CUTS = 2
 """Segments in a row cut without a key frame after which the source is re-encoded."""
@@ -319,14 +319,6 @@ class Packager:
         edge = self.lineup.edge()
         if edge is not None and edge > last.start + TOLERANCE:
             self._add_boundary(edge)
-
-
-def plays(chosen: TrackFormat, other: TrackFormat) -> bool:
-    """Whether a player that chose `chosen` decodes `other`: all play 8-bit 4:2:0 H.264."""
-    if other.codec is Codec.H264 and (other.bit_depth, other.chroma) == (8, "4:2:0"):
-        return True
-    known = (chosen.codec, chosen.bit_depth, chosen.chroma)
-    return (other.codec, other.bit_depth, other.chroma) == known
 
 
 def safe_segment(segment_ms: int) -> int:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from media.hls.segmenter import TOLERANCE
 from media.lineup import AUDIO
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
-from media.reel import Reel, still
-from media.silence import sound_of
+from media.slate.reel import Reel, still
+from media.slate.silence import sound_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from media.lineup import Lineup
     from media.packager import Packager
     from media.run import Run
-    from media.slate import SlateLoop, SlateUnit
-    from media.slatedesk import SlateDesk
+    from media.slate.desk import SlateDesk
+    from media.slate.loop import SlateLoop, SlateUnit
 
 VIDEO_WAIT = TICKS_PER_SECOND // 2
 """Sound waits this long for pictures to be announced before it goes on air alone."""

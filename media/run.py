@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from media.diagnosis.observer import Observer
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
-from media.observer import Observer
 
 if TYPE_CHECKING:
     from media.meter import MediaMeter

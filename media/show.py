@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from media.findings import Change, Finding, Findings
-from media.further import FurtherTracks, TrackView
+from media.diagnosis.findings import Change, Finding, Findings
+from media.diagnosis.health import Health
 from media.grid import SegmentGrid
-from media.health import Health
 from media.hls.rendition import Rendition
 from media.ladder import Ladder
 from media.lineup import PATIENCE_IDLE, Lineup
@@ -25,10 +24,11 @@ from media.packager import Packager
 from media.programme import HESITATION, Feeder, Programme
 from media.run import Run
 from media.settling import Settling, TrackChange
-from media.slatedesk import SlateDesk, SlateRecipe
-from media.slatenotes import SlateNotes
+from media.slate.desk import SlateDesk, SlateRecipe
+from media.slate.notes import SlateNotes
 from media.tap import Tap
 from media.timeline import Timeline
+from media.tracks.further import FurtherTracks, TrackView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.tap import PacketTap
     from media.timeline import Repair
-    from media.transcode.process import RungSink
+    from media.transcode.sink import RungSink
 
 log = structlog.get_logger(__name__)
 

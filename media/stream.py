@@ -1,7 +1,7 @@
 """A stream: its publishers one after the other, its shows, its state.
 
 The newest authenticated publisher of a role always wins: it takes over at once. Which of the two
-roles is on air is decided by `media.switcher`. The last publisher that leaves opens the grace; one
+roles is on air is decided by `media.standby`. The last publisher that leaves opens the grace; one
 that comes back within it continues the same show, clock and media sequence numbers. When the
 grace runs out the show ends; the next publisher starts a new one.
 """
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from media.clock import ShowClock
+from media.diagnosis.findings import Code, Severity
 from media.excess import ExcessWatch
-from media.findings import Code, Severity
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
 from media.model import Kind, Packet, Role, TrackFormat
 from media.settling import TrackChange
 from media.show import Show
-from media.slatedesk import recipe_for
-from media.switcher import Switcher
+from media.slate.desk import recipe_for
+from media.standby.switcher import Switcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from media.hls.seams import TimedMetadata
     from media.ladder import Encoders
     from media.meter import MediaMeter
-    from media.source import Source
+    from media.standby.source import Source
     from media.tap import PacketTap
-    from media.transcode.process import RungSink
+    from media.transcode.sink import RungSink
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from media.slatedesk import recipe_for
+from media.slate.desk import recipe_for
 from media.transcode.process import Transcoder
 from media.transcode.slates import FilmCache
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.show import Show
     from media.tap import PacketTap
-    from media.transcode.process import RungSink
+    from media.transcode.sink import RungSink
     from vitrina.supervise import Supervisor
 
 RUN_ID_BYTES = 4

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-from media.findings import Change, Code
+from media.diagnosis.findings import Change, Code
 from vitrina import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

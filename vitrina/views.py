@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from delivery.seams import NotLive, SourceUnavailable
 from media.hls.multivariant import RenditionInfo, render_multivariant
 from media.model import Kind, Role
-from media.source import SourceRefused
+from media.standby.source import SourceRefused
 from media.stream import OpenRefused, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from media.findings import Finding
-    from media.further import TrackView
+    from media.diagnosis.findings import Finding
     from media.hls.rendition import Rendition
     from media.registry import Registry
     from media.show import Show
-    from media.source import SourceView
+    from media.standby.source import SourceView
     from media.stream import Stream
+    from media.tracks.further import TrackView
 
 READY_WAIT_S = 6.0
 """How long a first viewer is held while the ladder comes up."""

@@ -13,7 +13,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from media.model import TICKS_PER_SECOND
-from media.slate import MAX_LOOP_BYTES, MAX_LOOP_SECONDS
+from media.slate.loop import MAX_LOOP_BYTES, MAX_LOOP_SECONDS
 from media.transcode.libav import PIXEL_FORMAT, EncoderFailed
 from media.transcode.looping import (
     STILL_SECONDS,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
-    from media.slate import SlateOrder
+    from media.slate.loop import SlateOrder
     from media.transcode.looping import Pictures, Sounds
 
 MAX_RATE = 30

@@ -14,7 +14,7 @@ from av.video.frame import PictureType
 from media.bitstream import BitstreamError, h264, nal
 from media.bitstream.h264_skip import skipped_pictures
 from media.model import TICKS_PER_SECOND
-from media.slate import SlateUnit
+from media.slate.loop import SlateUnit
 from media.transcode.libav import PIXEL_FORMAT, TIME_BASE, EncoderFailed
 from media.transcode.sound import FRAME_SAMPLES
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
     from av.video.frame import VideoFrame
 
-    from media.slate import SlateOrder
+    from media.slate.loop import SlateOrder
     from media.transcode.libav import Colour
 
 STILL_SECONDS = 2

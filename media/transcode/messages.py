@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from media.model import Codec, Kind
-    from media.slate import SlateOrder, SlateUnit
+    from media.slate.loop import SlateOrder, SlateUnit
     from media.transcode.plan import Plan
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from config.settings import LadderSettings, LimitsSettings, SlateSettings
     from media.meter import MediaMeter
     from media.model import TrackFormat
-    from media.slate import SlateLoop, SlateOrder
+    from media.slate.loop import SlateOrder
     from media.transcode.messages import Source
     from media.transcode.pressure import Strain
+    from media.transcode.sink import RungSink
 
 WATCH_S = 0.25
 FLUSH_S = 1.5
@@ -51,25 +52,6 @@ AUDIO_OVERLAP = 9_000
 """Ticks of sound sent again before the end of what came back: decoders need a run-up."""
 
 log = structlog.get_logger(__name__)
-
-
-class RungSink(Protocol):
-    """The stream: receives what the worker makes. Called on the event loop; must not block."""
-
-    def rung_format(self, rung: str, fmt: TrackFormat) -> None:
-        """Packets of `rung` follow in this format; also again after a restart."""
-
-    def rung_packet(self, rung: str, packet: Packet) -> None:
-        """One access unit: show clock, duration set, `arrived_ns` of its source picture."""
-
-    def worker_lost(self, reason: str) -> None:
-        """No rung produces anything until the next boundary after a restart."""
-
-    def slate_made(self, serial: int, loop: SlateLoop) -> None:
-        """Take the answer to the order of this serial."""
-
-    def slate_failed(self, serial: int, text: str) -> None:
-        """Note that the order of this serial cannot be met; the text is for the producer."""
 
 
 class Transcoder:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from media.slate import order_for
+from media.slate.loop import order_for
 from media.transcode.handing import source_of
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
 from media.transcode.replay import NewestPictures
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from config.settings import LimitsSettings, SlateSettings
     from media.model import Packet, TrackFormat
-    from media.slate import SlateOrder
+    from media.slate.loop import SlateOrder
     from media.transcode.link import WorkerLink
     from media.transcode.messages import SourceTrack
     from media.transcode.plan import AudioPlan
-    from media.transcode.process import RungSink
+    from media.transcode.sink import RungSink
     from media.transcode.slates import Answer, FilmCache
 
 FILE_PIXELS = 50_000_000

@@ -13,7 +13,7 @@ import structlog
 
 from media.bitstream import BitstreamError, describe
 from media.model import TICKS_PER_SECOND, Codec
-from media.slate import MAX_LOOP_SECONDS, SlateLoop
+from media.slate.loop import MAX_LOOP_SECONDS, SlateLoop
 from media.transcode.link import WorkerLink
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
 from media.transcode.wire import WireError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from media.slate import SlateOrder, SlateUnit
+    from media.slate.loop import SlateOrder, SlateUnit
     from media.transcode.messages import Source
 
 PROCESS = "media.transcode.slate"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from media.slate import SlateOrder
+    from media.slate.loop import SlateOrder
     from media.transcode.libav import Colour
 
 DIM = 0.35

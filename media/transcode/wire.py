@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from media.model import Codec, Kind
-from media.slate import SlateOrder
+from media.slate.loop import SlateOrder
 from media.transcode.messages import (
     Boundary,
     Coded,

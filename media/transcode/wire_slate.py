@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from media.slate import MAX_LOOP_BYTES, MAX_LOOP_UNITS, SlateUnit
+from media.slate.loop import MAX_LOOP_BYTES, MAX_LOOP_UNITS, SlateUnit
 from media.transcode.messages import SlateMade
 
 if TYPE_CHECKING:

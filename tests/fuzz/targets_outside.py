@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from ingest.addresses import AddressRule, plain_address
-from media.slate import SlateOrder
+from media.slate.loop import SlateOrder
 from media.transcode.making import film_slate
 from media.transcode.messages import MakeSlate, SlateFailed
 from media.transcode.slates import loop_of

@@ -20,11 +20,11 @@ from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
 from media.show import Show
-from media.slate import SlateOrder
-from media.slatedesk import SlateRecipe
+from media.slate.desk import SlateRecipe
+from media.slate.loop import SlateOrder
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
-from media.transcode.process import RungSink
+from media.transcode.sink import RungSink
 
 pytestmark = pytest.mark.component
 

@@ -35,11 +35,11 @@ from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.programme import Feeder
 from media.show import Show
-from media.slate import DEFAULT_SIZE, SlateOrder
-from media.slatedesk import SlateRecipe
+from media.slate.desk import SlateRecipe
+from media.slate.loop import DEFAULT_SIZE, SlateOrder
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
-from media.transcode.process import RungSink
+from media.transcode.sink import RungSink
 from tests.support.slates import loop_for
 from tests.support.slates import pictures as slate_pictures
 

@@ -23,12 +23,12 @@ from media.meter import NoMeter
 from media.model import Codec, FormatRefused, Kind, Packet, TrackFormat
 from media.registry import Registry
 from media.show import Show
-from media.slate import SlateOrder
+from media.slate.loop import SlateOrder
 from media.stream import KEEP_ENDED_S, OpenRefused, Publication, State, Stream
 from media.tap import Tap
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
-from media.transcode.process import RungSink
+from media.transcode.sink import RungSink
 
 pytestmark = pytest.mark.unit
 

@@ -21,7 +21,7 @@ from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Kind, Packet, Role
 from media.programme import Feeder
 from media.show import Show
-from media.source import SourceRefused
+from media.standby.source import SourceRefused
 from media.stream import Publication, Stream
 from media.tap import Tap
 from tests.media.test_show_scenarios import (

@@ -11,8 +11,8 @@ import numpy as np
 from media.bitstream import describe
 from media.bitstream.h264 import annexb_to_avcc, annexb_to_length_prefixed
 from media.model import Codec
-from media.silence import silent_units
-from media.slate import SlateLoop, SlateOrder, SlateUnit
+from media.slate.loop import SlateLoop, SlateOrder, SlateUnit
+from media.slate.silence import silent_units
 
 PICTURE_TICKS = 7500
 PICTURES = 24

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from media.slate import SlateLoop
+    from media.slate.loop import SlateLoop
 
 ENCODERS = {
     Codec.H264: "libx264",

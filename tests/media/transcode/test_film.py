@@ -13,7 +13,7 @@ import pytest
 
 from config.settings import LimitsSettings, SlateSettings
 from media.model import Codec
-from media.slate import MAX_LOOP_BYTES, SlateLoop, SlateOrder
+from media.slate.loop import MAX_LOOP_BYTES, SlateLoop, SlateOrder
 from media.transcode.film import film
 from media.transcode.making import film_slate
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade

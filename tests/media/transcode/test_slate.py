@@ -16,7 +16,7 @@ from PIL import features
 
 from config.settings import SlateSettings
 from media.model import Codec
-from media.slate import SlateLoop, SlateOrder, order_for
+from media.slate.loop import SlateLoop, SlateOrder, order_for
 from media.transcode import lettering
 from media.transcode.lettering import text_mask
 from media.transcode.making import still_slate
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from media.slate import SlateUnit
+    from media.slate.loop import SlateUnit
 
 pytestmark = pytest.mark.component
 

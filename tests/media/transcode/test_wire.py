@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.model import Codec, Kind
-from media.slate import MAX_LOOP_UNITS, SlateOrder, SlateUnit
+from media.slate.loop import MAX_LOOP_UNITS, SlateOrder, SlateUnit
 from media.transcode import wire
 from media.transcode.messages import (
     Boundary,

@@ -1,0 +1,1 @@
+"""An encoder's further tracks: pictures as rungs, sound by language."""
