@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INTERVAL_S = 10.0
 GROWTH_BYTES = 4 * 2**20
 """Less is not worth the milliseconds: the pages are taken again soon."""
+SHRINKAGE_BYTES = 2 * 2**20
 _STATM = Path("/proc/self/statm")
 
 
@@ -62,13 +63,14 @@ async def give_back(
     resident: Callable[[], int] = resident_bytes,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Trim whenever the process has grown since the last time; until cancelled."""
-    floor = resident()
+    """Trim whenever the process has grown, or shrunk, since the last time; until cancelled.
+
+    What shrinks by itself has freed much, and leaves more behind that a trim gives back.
+    """
+    after = resident()
     while trim is not None:
         await sleep(INTERVAL_S)
         now = resident()
-        if now >= floor + GROWTH_BYTES:
+        if now >= after + GROWTH_BYTES or now <= after - SHRINKAGE_BYTES:
             trim()
-            floor = resident()
-        else:
-            floor = min(floor, now)
+            after = resident()

@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from vitrina.memory import GROWTH_BYTES, INTERVAL_S, give_back, resident_bytes, trimmer
+from vitrina.memory import (
+    GROWTH_BYTES,
+    INTERVAL_S,
+    SHRINKAGE_BYTES,
+    give_back,
+    resident_bytes,
+    trimmer,
+)
 
 pytestmark = pytest.mark.component
 
@@ -17,20 +24,42 @@ class Enough(Exception):
     pass
 
 
-async def test_it_trims_only_after_growth() -> None:
-    sizes = [100, 100 + GROWTH_BYTES - 1, 90, 90 + GROWTH_BYTES, 120, 119 + GROWTH_BYTES]
+async def trims_at(*sizes: int) -> list[int]:
+    """Return at which of the looks at the process it was trimmed; each is a size in bytes."""
+    looks = iter(sizes)
+    looked = 0
     trims: list[int] = []
+
+    def resident() -> int:
+        nonlocal looked
+        looked += 1
+        return next(looks)
+
+    def trim() -> None:
+        trims.append(looked - 1)
 
     async def sleep(seconds: float) -> None:
         assert seconds == INTERVAL_S
-        if not sizes:
+        if looked == len(sizes):
             raise Enough
 
     with pytest.raises(Enough):
-        await give_back(
-            trim=lambda: trims.append(len(sizes)), resident=lambda: sizes.pop(0), sleep=sleep
-        )
-    assert trims == [2]
+        await give_back(trim=trim, resident=resident, sleep=sleep)
+    return trims
+
+
+async def test_it_trims_after_growth_and_not_without() -> None:
+    start = 100 * 2**20
+    steady = (start, start + GROWTH_BYTES - 1, start - SHRINKAGE_BYTES + 1, start)
+    assert await trims_at(*steady) == []
+    assert await trims_at(start, start + GROWTH_BYTES, start, start) == [1]
+
+
+async def test_it_trims_again_when_the_load_has_gone() -> None:
+    start = 100 * 2**20
+    crowd = start + 20 * 2**20
+    kept = start + 6 * 2**20
+    assert await trims_at(start, crowd, crowd, kept, start, start) == [1, 3]
 
 
 async def test_without_such_an_allocator_it_does_nothing() -> None:
