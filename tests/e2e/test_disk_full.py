@@ -18,7 +18,7 @@ from tests.support.judge import Judge
 from tests.support.push import Publisher
 from tests.support.server import KEY, STREAM, Reply, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 
 SETTINGS: dict[str, Any] = {"cues.writes_per_second": 1000, "cues.max_live": 200}
 MANY = 150

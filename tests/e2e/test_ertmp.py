@@ -16,7 +16,7 @@ from tests.support.push import Publisher
 from tests.support.rtmp import Pusher, make_clip
 from tests.support.server import KEY, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 
 
 def media(reader: Reader, rendition: str, *, segments: int = 2) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from tests.support.hls import Reader
 from tests.support.push import Publisher
 from tests.support.server import KEY, STREAM, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(180)]
 
 
 def sequence(reader: Reader, rendition: str = "source") -> int:

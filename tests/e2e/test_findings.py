@@ -14,7 +14,7 @@ import pytest
 from tests.support.push import Publisher
 from tests.support.server import KEY, STREAM, TOKEN, Server, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.patient]
 
 OTHER = "other"
 OTHER_KEY = f"{KEY}-{OTHER}"

@@ -16,7 +16,7 @@ from tests.support.browser import CHROMIUM, watching
 from tests.support.hls import Reader, decode
 from tests.support.server import KEY, STREAM, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.xdist_group("multitrack")]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 
 SIZES = {"source": "640x360", "270p": "480x270", "180p": "320x180"}
 

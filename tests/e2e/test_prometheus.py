@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.patient,
     pytest.mark.skipif(
         shutil.which("prometheus") is None, reason="needs prometheus: apt install prometheus"
     ),

@@ -14,7 +14,7 @@ from tests.support.hook import SECRET, Hook, hook_server, no, yes
 from tests.support.push import Publisher
 from tests.support.server import KEY, STREAM, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(180)]
 
 SMALL = {"size": "320x180", "rate": 15, "bitrate": "200k", "audio": None}
 NO_LADDER = {"ladder.enabled": "false"}

@@ -19,7 +19,7 @@ from tests.support.hls import Reader
 from tests.support.push import Publisher
 from tests.support.server import KEY, STREAM, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(180)]
 
 TARGET_KEY = "k3y-0f-th3-0th3r-s3rv3r"
 PATH = f"/streams/{STREAM}/targets"

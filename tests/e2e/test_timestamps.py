@@ -25,7 +25,7 @@ from tests.support.push import Publisher
 from tests.support.rtmp import Clip, Pusher, avcc_of_size, make_clip
 from tests.support.server import KEY, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(180)]
 
 RUN_S = 14
 TURN_MS = 5000
