@@ -26,7 +26,7 @@ export class HlsEngine implements Engine {
   readonly #zeros = new Map<string, number>();
   #sidestep: ReturnType<typeof setTimeout> | undefined;
   /** The newest piece of picture in the buffer; `part` null for a whole segment. */
-  #buffered: { sn: number; part: number | null } | null = null;
+  #buffered: { level: number; sn: number; part: number | null } | null = null;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
   readonly #ranges = new Map<string, number | null>();
 
@@ -61,7 +61,8 @@ export class HlsEngine implements Engine {
     hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
     hls.on(Events.FRAG_BUFFERED, (_event, { frag, part }) => {
       if (frag.type !== "main" || frag.sn === "initSegment") return;
-      this.#buffered = { sn: frag.sn, part: part?.index ?? null };
+      this.#buffered = { level: frag.level, sn: frag.sn, part: part?.index ?? null };
+      this.#recall(hls.latestLevelDetails);
       this.#follow(hls.latestLevelDetails);
     });
     hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => this.#dateRanges(details));
@@ -194,6 +195,23 @@ export class HlsEngine implements Engine {
     else if (hls.autoLevelEnabled && current >= 0) hls.loadLevel = current;
   }
 
+  /**
+   * Marks as loaded the parts that are in the buffer. hls.js 1.7 forgets this of the first parts of a
+   * segment; where the browser then rounds the end of its buffer to a microsecond inside that segment,
+   * as it does before a discontinuity, hls.js takes the segment for the next one to load, finds it
+   * complete, and loads nothing more: a standstill until the supervisor ends it, 2.5 s later.
+   */
+  #recall(details: LevelDetails | null): void {
+    const buffered = this.#buffered;
+    if (!buffered || buffered.part === null) return;
+    for (const part of details?.partList ?? []) {
+      const { sn, level } = part.fragment;
+      if (sn !== buffered.sn || level !== buffered.level || part.index > buffered.part || part.loaded) continue;
+      const { start, end } = part;
+      part.elementaryStreams.video = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
+    }
+  }
+
   #endsSegment(details: LevelDetails): boolean {
     const buffered = this.#buffered;
     if (!buffered || !details.fragments.some(({ sn }) => sn === buffered.sn)) return false;
@@ -211,6 +229,7 @@ export class HlsEngine implements Engine {
     this.#holdBack = details.partHoldBack || details.holdBack || 0;
     this.sink.anchors(anchorsOf(details));
     this.#dateRanges(details);
+    this.#recall(details);
     if (advanced) this.#follow(details);
     if (advanced && details.advanced) this.sink.advanced();
   }
