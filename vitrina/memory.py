@@ -8,11 +8,12 @@ rings of objects, so Python's collector has to find them first.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from media.heap import heap_trimmer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,15 +35,13 @@ def resident_bytes() -> int:
 
 def trimmer() -> Callable[[], object] | None:
     """Return what collects and calls glibc's `malloc_trim(0)`; None without glibc (musl, macOS)."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
+    trim = heap_trimmer()
+    if trim is None:
         return None
-    trim.argtypes = [ctypes.c_size_t]
 
     def collect_and_trim() -> None:
         gc.collect()
-        trim(0)
+        trim()
 
     return collect_and_trim
 

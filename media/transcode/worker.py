@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
+from media.heap import heap_trimmer
 from media.model import Kind
 from media.transcode.confine import confine
 from media.transcode.decoding import AudioThread, VideoThread
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from media.transcode.messages import FromWorker, ToWorker
 
 REPORT_SECONDS = 0.5
+REPORTS_A_TRIM = 60
 READ_BYTES = 1 << 18
 EXIT_FAULT = 71
 EXIT_WIRE = 76
@@ -109,8 +111,14 @@ class Worker:
         from media.transcode import lettering
 
         lettering.warm()
+        trim = heap_trimmer()
+        reports = 0
         while not self._finished.wait(REPORT_SECONDS):
             self._outlet.send(self._report())
+            reports += 1
+            # Pictures of all sizes come and go, and the holes between them add up over a show.
+            if trim is not None and reports % REPORTS_A_TRIM == 0:
+                trim()
 
     def _report(self) -> Report:
         now = time.monotonic_ns()
