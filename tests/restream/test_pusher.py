@@ -99,7 +99,7 @@ async def test_a_refused_key_backs_off_long_and_says_so(server: Server) -> None:
 
 async def test_a_target_that_never_reads_slows_nothing_and_is_left(server: Server) -> None:
     async with (
-        pushing(url(server), queue_s=1.0, stall_timeout_s=1.5) as (pusher, meter),
+        pushing(url(server), queue_s=1.0, stall_timeout_s=5.0) as (pusher, meter),
         playing(pusher, size=60_000) as source,
     ):
         await until(lambda: len(server.packets()) > 5)
