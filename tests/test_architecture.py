@@ -23,6 +23,7 @@ PACKAGES = (
     "restream",
     "storage",
     "vitrina",
+    "webrtc",
 )
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 IO = {"asyncio", "socket", "threading", "time", "av", "aiohttp"}
@@ -69,6 +70,7 @@ SANS_IO = [
     "restream/model.py",
     "restream/muxer.py",
     "restream/queue.py",
+    "webrtc/**/*.py",
 ]
 WITH_IO = {
     "ingest/rtmp/connection.py",
