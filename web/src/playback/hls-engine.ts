@@ -5,6 +5,7 @@ import { CUE_ATTRIBUTE, fromDateRange, fromId3 } from "../cues/carriers";
 import type { Anchor } from "../timeline/program-date-time";
 import { type Engine, type EngineSink, type Failure, type Level, type Sound, soundLabel } from "./engine";
 import { hlsConfig } from "./hls-config";
+import { type Piece, recall } from "./parts";
 
 const MAX_KNOWN_RANGES = 4096;
 /** Clear of the seam between a gap and the media after it. */
@@ -25,8 +26,7 @@ export class HlsEngine implements Engine {
   /** By kind and discontinuity sequence. */
   readonly #zeros = new Map<string, number>();
   #sidestep: ReturnType<typeof setTimeout> | undefined;
-  /** The newest piece of picture in the buffer; `part` null for a whole segment. */
-  #buffered: { level: number; sn: number; part: number | null } | null = null;
+  #buffered: Piece | null = null;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
   readonly #ranges = new Map<string, number | null>();
 
@@ -195,21 +195,8 @@ export class HlsEngine implements Engine {
     else if (hls.autoLevelEnabled && current >= 0) hls.loadLevel = current;
   }
 
-  /**
-   * Marks as loaded the parts that are in the buffer. hls.js 1.7 forgets this of the first parts of a
-   * segment; where the browser then rounds the end of its buffer to a microsecond inside that segment,
-   * as it does before a discontinuity, hls.js takes the segment for the next one to load, finds it
-   * complete, and loads nothing more: a standstill until the supervisor ends it, 2.5 s later.
-   */
   #recall(details: LevelDetails | null): void {
-    const buffered = this.#buffered;
-    if (!buffered || buffered.part === null) return;
-    for (const part of details?.partList ?? []) {
-      const { sn, level } = part.fragment;
-      if (sn !== buffered.sn || level !== buffered.level || part.index > buffered.part || part.loaded) continue;
-      const { start, end } = part;
-      part.elementaryStreams.video = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
-    }
+    if (this.#buffered) recall(details?.partList ?? [], this.#buffered);
   }
 
   #endsSegment(details: LevelDetails): boolean {

@@ -1,0 +1,25 @@
+/** What hls.js knows of the parts it has loaded. */
+import type { Part } from "hls.js";
+
+/** The newest piece of picture in the buffer; `part` null for a whole segment. */
+export interface Piece {
+  level: number;
+  sn: number;
+  part: number | null;
+}
+
+/**
+ * Marks as loaded the parts of a segment up to the one in the buffer. hls.js 1.7 forgets this of the
+ * first parts of a segment; where the browser then rounds the end of its buffer to a microsecond inside
+ * that segment, as it does before a discontinuity, hls.js takes the segment for the next one to load,
+ * finds it complete, and loads nothing more: a standstill until the supervisor ends it, 2.5 s later.
+ */
+export function recall(parts: readonly Part[], buffered: Piece): void {
+  if (buffered.part === null) return;
+  for (const part of parts) {
+    const { sn, level } = part.fragment;
+    if (sn !== buffered.sn || level !== buffered.level || part.index > buffered.part || part.loaded) continue;
+    const { start, end } = part;
+    part.elementaryStreams.video = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
+  }
+}
