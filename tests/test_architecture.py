@@ -77,11 +77,15 @@ WITH_IO = {
     "ingest/rtmp/door.py",
     "ingest/rtmp/intake.py",
     "ingest/rtmp/server.py",
+    "webrtc/ice.py",
+    "webrtc/peer.py",
 }
 
 ALLOWED = {
     "av": ("media/transcode/", "media/record/"),
-    "aiortc": ("ingest/whip/", "delivery/whep/"),
+    "aioice": ("webrtc/ice.py", "webrtc/peer.py"),
+    "aiortc": ("webrtc/peer.py",),
+    "pylibsrtp": ("webrtc/peer.py",),
     "cv2": ("overlay/",),
     "PIL": ("media/transcode/lettering.py",),
     "sqlalchemy": ("storage/", "overlay/log.py", "commerce/catalog.py"),

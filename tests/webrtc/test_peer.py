@@ -1,0 +1,235 @@
+"""Our side of a peer connection against aiortc's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack
+
+from webrtc.ice import NoPort
+from webrtc.peer import Credentials, Peer, PeerLost, make_certificate
+
+pytestmark = pytest.mark.component
+HOST = "127.0.0.1"
+
+
+async def until(probe: Callable[[], object], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not probe():
+            await asyncio.sleep(0.005)
+
+
+def attribute(sdp: str, name: str) -> str:
+    found = re.search(rf"^a={name}:(.*?)\r?$", sdp, re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def addresses(sdp: str) -> set[str]:
+    """Where the candidates of an offer are."""
+    return set(re.findall(r"^a=candidate:\S+ 1 udp \d+ (\S+)", sdp, re.MULTILINE))
+
+
+def remote_of(sdp: str) -> Credentials:
+    prints = re.findall(r"^a=fingerprint:(\S+) (\S+)", sdp, re.MULTILINE)
+    return Credentials(
+        ufrag=attribute(sdp, "ice-ufrag"),
+        password=attribute(sdp, "ice-pwd"),
+        fingerprints=tuple(pair for pair in prints if pair[0] == "sha-256"),
+    )
+
+
+def answer_of(offer: str, peer: Peer) -> str:
+    """As a server answers: every section taken, passive, candidates included."""
+    sections = re.split(r"(?=^m=)", offer, flags=re.MULTILINE)[1:]
+    local = peer.local
+    lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0"]
+    mids = " ".join(attribute(section, "mid") for section in sections)
+    lines.append(f"a=group:BUNDLE {mids}")
+    for section in sections:
+        lines += [section.splitlines()[0], "c=IN IP4 0.0.0.0", f"a=mid:{attribute(section, 'mid')}"]
+        lines += [f"a=ice-ufrag:{local.ufrag}", f"a=ice-pwd:{local.password}", "a=setup:passive"]
+        lines += [f"a=fingerprint:{name} {value}" for name, value in local.fingerprints]
+        lines += [f"a=candidate:{candidate.to_sdp()}" for candidate in peer.candidates]
+        lines.append("a=end-of-candidates")
+        if section.startswith("m=application"):
+            lines += ["a=sctp-port:5000", "a=max-message-size:65536"]
+        else:
+            lines += ["a=recvonly", "a=rtcp-mux"]
+            lines += re.findall(r"^a=rtpmap:.*?(?=\r?$)", section, re.MULTILINE)
+    return "\r\n".join(lines) + "\r\n"
+
+
+class Stage:
+    """A peer of ours that notes what arrives, and aiortc's that sends silence to it."""
+
+    def __init__(self, ports: tuple[int, int] = (0, 0)) -> None:
+        self.rtp: list[bytes] = []
+        self.rtcp: list[bytes] = []
+        self.peer = Peer(
+            certificate=make_certificate(),
+            ports=ports,
+            hosts=[HOST],
+            rtp=lambda data, _: self.rtp.append(data),
+            rtcp=lambda data, _: self.rtcp.append(data),
+        )
+        self.other = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.other.addTrack(AudioStreamTrack())
+        self.channel = self.other.createDataChannel("notes")
+        self.offer = ""
+
+    async def negotiate(self) -> Credentials:
+        await self.peer.open()
+        await self.other.setLocalDescription(await self.other.createOffer())
+        self.offer = self.other.localDescription.sdp
+        return remote_of(self.offer)
+
+    async def answer(self) -> None:
+        sdp = answer_of(self.offer, self.peer)
+        await self.other.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Stage, asyncio.Task[None]]]:
+    stage = Stage()
+    remote = await stage.negotiate()
+    running = asyncio.get_running_loop().create_task(stage.peer.run(remote))
+    try:
+        await stage.answer()
+        async with asyncio.timeout(10):
+            await stage.peer.connected.wait()
+        yield stage, running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await stage.other.close()
+
+
+async def test_rtp_and_rtcp_arrive_decrypted_and_go_back_encrypted() -> None:
+    async with connected() as (stage, _):
+        # It sent no candidates of use to us here: its own checks made it known.
+        await until(lambda: len(stage.rtp) > 20)
+        assert {data[0] >> 6 for data in stage.rtp} == {2}
+        sequence = [int.from_bytes(data[2:4], "big") for data in stage.rtp]
+        assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(sequence))
+        await until(lambda: stage.rtcp)
+        assert stage.rtcp[0][1] == 200  # sender report
+        assert stage.peer.address in addresses(stage.offer)
+        assert stage.peer.received > sum(map(len, stage.rtp))
+        before = stage.peer.sent
+        ssrc = stage.rtp[0][8:12]
+        block = ssrc + bytes(4) + bytes(2) + stage.rtp[-1][2:4] + bytes(12)
+        stage.peer.send_rtcp(b"\x81\xc9\x00\x07" + b"\x00\x00\x00\x07" + block)
+        assert stage.peer.sent > before + 32  # SRTCP adds an index and a tag
+        sender = stage.other.getSenders()[0]
+
+        async def reports() -> bool:
+            return any(r.type == "remote-inbound-rtp" for r in (await sender.getStats()).values())
+
+        async with asyncio.timeout(5):
+            while not await reports():
+                await asyncio.sleep(0.01)
+
+
+async def test_a_data_channel_carries_text() -> None:
+    async with connected() as (stage, _):
+        sctp = stage.peer.sctp(5000)
+        heard: list[object] = []
+
+        @sctp.on("datachannel")
+        def _opened(channel: object) -> None:
+            channel.on("message", heard.append)  # type: ignore[attr-defined]
+            channel.send("welcome")  # type: ignore[attr-defined]
+
+        back: list[object] = []
+        stage.channel.on("message", back.append)
+        stage.channel.on("open", lambda: stage.channel.send("hello"))
+        await stage.peer.start_sctp(sctp, port=5000, max_message=65536)
+        await until(lambda: heard == ["hello"] and back == ["welcome"])
+        await sctp.stop()
+
+
+async def test_nobody_else_can_put_anything_in() -> None:
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        port = stage.peer.candidates[0].port
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for data in (b"\x16\xfe\xfd" + bytes(40), b"\x80\x60" + bytes(40), b"", b"\xff"):
+                stranger.sendto(data, (HOST, port))
+            await until(lambda: stage.peer._ice.strange == 3)
+        seen = len(stage.rtp)
+        await until(lambda: len(stage.rtp) > seen + 5)
+        assert stage.peer.undecipherable == 0
+
+
+async def test_the_peers_goodbye_ends_it() -> None:
+    async with connected() as (stage, running):
+        await until(lambda: stage.rtp)
+        await stage.other.close()
+        await asyncio.wait_for(running, 5)
+        with pytest.raises(PeerLost, match=r"not connected|gone"):
+            stage.peer.send_rtp(bytes(20))
+
+
+async def test_our_goodbye_ends_it() -> None:
+    async with connected() as (stage, running):
+        await stage.peer.close()
+        await asyncio.wait_for(running, 5)
+        await until(lambda: stage.other.connectionState == "closed")
+
+
+async def test_a_fault_of_ours_is_loud() -> None:
+    async with connected() as (stage, running):
+
+        def fault(data: bytes, arrived_ns: int) -> None:
+            raise ZeroDivisionError
+
+        stage.peer._rtp = fault
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(running, 5)
+
+
+async def test_another_certificate_than_the_offers_is_refused() -> None:
+    stage = Stage()
+    remote = await stage.negotiate()
+    name, value = remote.fingerprints[0]
+    wrong = value[:-2] + ("00" if value[-2:] != "00" else "01")
+    running = asyncio.get_running_loop().create_task(
+        stage.peer.run(replace(remote, fingerprints=((name, wrong),)))
+    )
+    await stage.answer()
+    with pytest.raises(PeerLost, match="certificate is not the one of its offer"):
+        await asyncio.wait_for(running, 10)
+    assert not stage.rtp
+    await stage.other.close()
+
+
+async def test_ports_come_from_the_range() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", 0))
+        port = taken.getsockname()[1]
+        stage = Stage((port, port))
+        with pytest.raises(NoPort, match=rf"No UDP port from {port} to {port} is free"):
+            await stage.peer.open()
+    again = Stage((port, port))
+    await again.peer.open()
+    assert [candidate.port for candidate in again.peer.candidates] == [port]
+    assert [candidate.host for candidate in again.peer.candidates] == [HOST]
+    await again.peer.close()
+
+
+async def test_silence_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webrtc.peer.HANDSHAKE_S", 0.2)
+    stage = Stage()
+    remote = await stage.negotiate()
+    with pytest.raises(PeerLost, match=r"open webrtc\.ports in the firewall"):
+        await stage.peer.run(remote)
+    await stage.other.close()

@@ -1,0 +1,171 @@
+"""ICE of one peer: a UDP port out of a range, and media only from addresses that ICE has checked.
+
+`aioice` does the checks; it would take datagrams from anybody and bind any port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from aioice import Candidate, Connection
+from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import CandidatePair, StunProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+RECEIVE_BUFFER_BYTES = 1 << 20
+EARLY_DATAGRAMS = 8
+"""Kept from addresses still unchecked: a DTLS hello that overtakes the check's answer."""
+MAX_QUEUED = 256
+"""Datagrams of a handshake that nobody has read yet; DTLS sends again what is dropped."""
+WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
+
+
+class NoPort(OSError):
+    """No port of the configured range is free; the text says what to do."""
+
+
+class _Datagrams(StunProtocol):
+    """A socket of `IceConnection`: STUN to aioice, the rest by where it comes from."""
+
+    def __init__(self, ice: IceConnection) -> None:
+        super().__init__(ice)
+        self._ice = ice
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Take a datagram; RFC 7983: STUN begins with 0 to 3."""
+        assert isinstance(data, bytes)
+        if data and data[0] > 3:
+            self._ice.media_received(data, (addr[0], addr[1]))
+        elif data:
+            super().datagram_received(data, addr)
+
+
+class IceConnection(Connection):
+    """ICE agent of a server: controlled, host candidates, one socket an address family.
+
+    `ports`: first and last UDP port (0, 0: any). `hosts`: the addresses that peers are told.
+    Sockets are bound to all addresses, because those told may be of a NAT in front.
+    """
+
+    def __init__(self, *, ports: tuple[int, int], hosts: Sequence[str]) -> None:
+        super().__init__(ice_controlling=False)
+        self._ports = ports
+        self._hosts = tuple(hosts)
+        self._early: deque[tuple[bytes, tuple[str, int]]] = deque(maxlen=EARLY_DATAGRAMS)
+        self.tap: Callable[[bytes], bool] | None = None
+        """Sees every datagram of a checked address first; True: it was its own."""
+        self.strange = 0
+        """Datagrams from unchecked addresses, dropped."""
+
+    # ── called by aioice ─────────────────────────────────────────────────────────────────────
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[Candidate]:
+        """Bind the sockets and return the candidates. Raises `NoPort`."""
+        del addresses, timeout
+        candidates: list[Candidate] = []
+        for family, wildcard in WILDCARDS.items():
+            hosts = [host for host in self._hosts if (":" in host) == (family == socket.AF_INET6)]
+            if not hosts:
+                continue
+            protocol = await self._bind(family, wildcard)
+            port = protocol.transport.get_extra_info("sockname")[1]
+            made = [
+                Candidate(
+                    foundation=candidate_foundation("host", "udp", host),
+                    component=component,
+                    transport="udp",
+                    priority=candidate_priority(component, "host", 65535 - number),
+                    host=host,
+                    port=port,
+                    type="host",
+                )
+                for number, host in enumerate(hosts)
+            ]
+            protocol.local_candidate = made[0]
+            candidates += made
+            self._protocols.append(protocol)
+        return candidates
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """Nothing comes this way: `_Datagrams` hands media over with its address."""
+
+    # ── datagrams ────────────────────────────────────────────────────────────────────────────
+
+    def media_received(self, data: bytes, address: tuple[str, int]) -> None:
+        """Take what is no STUN, if ICE has checked `address`."""
+        if not self._checked(address):
+            if not self._nominated:
+                self._early.append((data, address))
+            else:
+                self.strange += 1
+        elif (self.tap is None or not self.tap(data)) and self._queue.qsize() < MAX_QUEUED:
+            self._queue.put_nowait((data, 1))
+
+    def admit_early(self) -> None:
+        """Give on what came from an address before its check was answered, and forget the rest."""
+        early, self._early = self._early, deque(maxlen=EARLY_DATAGRAMS)
+        for data, address in early:
+            self.media_received(data, address)
+
+    def send_now(self, data: bytes) -> None:
+        """Send a datagram to the nominated address. Raises ConnectionError where there is none."""
+        pair = self._nominated.get(1)
+        if pair is None:
+            raise ConnectionError("ICE has no address to send to")
+        transport = pair.protocol.transport
+        if transport.is_closing():
+            raise ConnectionError("the socket is closed")
+        transport.sendto(data, pair.remote_addr)
+
+    @property
+    def remote_address(self) -> tuple[str, int] | None:
+        """Address and port of the peer, once nominated."""
+        pair = self._nominated.get(1)
+        return pair.remote_addr if pair else None
+
+    def _checked(self, address: tuple[str, int]) -> bool:
+        pair = self._nominated.get(1)
+        if pair is not None and pair.remote_addr == address:
+            return True
+        return any(
+            pair.remote_addr == address and pair.state is CandidatePair.State.SUCCEEDED
+            for pair in self._check_list
+        )
+
+    # ── sockets ──────────────────────────────────────────────────────────────────────────────
+
+    async def _bind(self, family: socket.AddressFamily, wildcard: str) -> _Datagrams:
+        loop = asyncio.get_running_loop()
+        sock = self._socket(family, wildcard)
+        try:
+            _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return protocol
+
+    def _socket(self, family: socket.AddressFamily, wildcard: str) -> socket.socket:
+        first, last = self._ports
+        ports = list(range(first, last + 1))
+        random.shuffle(ports)
+        for port in ports:
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            try:
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+                sock.setblocking(False)
+                sock.bind((wildcard, port))
+            except OSError:
+                sock.close()
+            else:
+                return sock
+        raise NoPort(f"No UDP port from {first} to {last} is free: widen webrtc.ports.")
