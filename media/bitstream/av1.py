@@ -51,7 +51,7 @@ def iterate_obus(unit: bytes) -> Iterator[Obu]:
             raise BitstreamError("An AV1 OBU has its forbidden bit set.")
         pos += 2 if header & 4 else 1
         if header & 2:
-            size, pos = _leb128(unit, pos)
+            size, pos = read_leb128(unit, pos)
         else:
             size = end - pos
         body, pos = pos, pos + size
@@ -62,7 +62,7 @@ def iterate_obus(unit: bytes) -> Iterator[Obu]:
         raise BitstreamError(f"The AV1 temporal unit holds more than {MAX_OBUS} OBUs.")
 
 
-def _leb128(data: bytes, pos: int) -> tuple[int, int]:
+def read_leb128(data: bytes, pos: int) -> tuple[int, int]:
     """Read leb128() (AV1 4.10.5); return (value, position behind it)."""
     value = 0
     for index, byte in enumerate(data[pos : pos + _LEB128_BYTES]):
@@ -139,11 +139,12 @@ def build_av1c(unit: bytes) -> bytes:
         | header.subsampling_y << 2
         | header.chroma_position
     )
-    obu = b"\x0a" + _write_leb128(len(payload)) + payload
+    obu = b"\x0a" + write_leb128(len(payload)) + payload
     return bytes((0x81, header.profile << 5 | header.level, flags, 0)) + obu
 
 
-def _write_leb128(value: int) -> bytes:
+def write_leb128(value: int) -> bytes:
+    """Write leb128() in as few bytes as it takes (AV1 4.10.5)."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
