@@ -1,0 +1,1 @@
+"""Session descriptions: offers read, answers made, candidates trickled."""
