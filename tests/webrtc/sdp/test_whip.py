@@ -270,8 +270,8 @@ REFUSED = {
     "passive": (
         [("setup:actpass", "setup:passive")],
         (
-            "The offer says a=setup:passive; it must be actpass or active, because this server waits"
-            " for the DTLS connection."
+            "The offer says a=setup:passive; it must be actpass or active, because this server"
+            " waits for the DTLS connection."
         ),
     ),
     "two videos": (
