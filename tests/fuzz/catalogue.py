@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.fuzz import targets_app, targets_media, targets_outside, targets_rtmp
+from tests.fuzz import (
+    targets_app,
+    targets_media,
+    targets_outside,
+    targets_rtmp,
+    targets_webrtc_sdp,
+)
 from tests.fuzz.harness import Target
 
 TARGETS: dict[str, Target] = {
@@ -12,5 +18,6 @@ TARGETS: dict[str, Target] = {
         *targets_media.TARGETS,
         *targets_app.TARGETS,
         *targets_outside.TARGETS,
+        *targets_webrtc_sdp.TARGETS,
     )
 }

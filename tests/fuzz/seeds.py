@@ -32,6 +32,8 @@ from tests.ingest.rtmp.test_colour import FFMPEG as COLOUR_INFO
 from tests.media.bitstream import clips
 from tests.media.hls.test_lint import GOOD
 from tests.media.transcode.test_wire import RARE
+from tests.webrtc.sdp.support import OFFERS
+from tests.webrtc.sdp.test_fragment import PATCH
 
 LIMITS = ChunkLimits(max_message_bytes=2**20, max_partial_bytes=2**21, max_chunk_streams=64)
 CUES = [
@@ -299,12 +301,23 @@ def outside() -> None:
     put("hook_answer", "odd", b'{"allow": "yes"}')
 
 
+def webrtc_sdp() -> None:
+    """Write offers in the shapes of real clients, and what they trickle."""
+    for path in OFFERS:
+        put("sdp_parse", path.stem, path.read_bytes())
+        put("sdp_answer", path.stem, b"\x00" + path.read_bytes())
+    put("sdp_fragment", "browser", PATCH.encode())
+    put("sdp_fragment", "restart", b"a=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\n")
+    put("sdp_fragment", "end", b"a=end-of-candidates\r\nm=video 9 x 0\r\na=mid:1\r\n")
+
+
 def main() -> int:
     rtmp()
     codecs()
     enhanced()
     rest()
     outside()
+    webrtc_sdp()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from webrtc.sdp.errors import shown
@@ -32,6 +33,8 @@ _ECHOED = {
 RFC 6184 section 8.2.2, RFC 7798 section 7.2.2, the AV1 payload format section 7.3,
 RFC 9628 section 7.1.1, RFC 7587 section 7.1.
 """
+_PLAIN = re.compile(r"[A-Za-z0-9.+-]{1,32}")
+"""Values that are worth an echo."""
 _MAX_NAMED = 12
 
 
@@ -90,7 +93,7 @@ def answered_parameters(chosen: PayloadType) -> tuple[tuple[str, str | None], ..
     echoed = tuple(
         (key, value)
         for key in _ECHOED.get(name, ())
-        if (value := chosen.parameter(key)) is not None
+        if (value := chosen.parameter(key)) is not None and _PLAIN.fullmatch(value)
     )
     # Without it Chromium and libwebrtc's other users encode one channel (RFC 7587 section 6.1).
     return (*echoed, ("stereo", "1")) if name == "opus" else echoed

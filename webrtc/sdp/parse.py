@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -47,6 +48,8 @@ _KINDS = {
     "application": MediaKind.APPLICATION,
 }
 _ANY = "*"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""All but the tab; some readers take a bare CR for the end of a line."""
 
 
 class _Level:
@@ -333,13 +336,13 @@ def lines_of(data: bytes | str, what: str) -> list[tuple[int, str, str]]:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError:
         raise malformed(f"{what} is not UTF-8.") from None
-    if "\0" in text:
-        raise malformed(f"{what} holds a NUL character.")
     found = []
     for index, line in enumerate(text.split("\n"), 1):
         line = line.rstrip("\r ")
         if not line:
             continue
+        if _CONTROL.search(line):
+            raise malformed(f"Line {index} holds a control character.")
         if len(line) > MAX_LINE:
             raise malformed(f"Line {index} is longer than {MAX_LINE} characters.")
         if line[1:2] != "=" or not ("a" <= line[0] <= "z"):

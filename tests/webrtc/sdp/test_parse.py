@@ -122,7 +122,8 @@ WRONG = {
     "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n": "A session description begins with the line v=0.",
     HEAD + "hello\r\n": "Line 5 is not a letter, an equals sign and a value.",
     HEAD + "A=x\r\n": "Line 5 is not a letter, an equals sign and a value.",
-    HEAD + "a=\0\r\n": "The session description holds a NUL character.",
+    HEAD + "a=\0\r\n": "Line 5 holds a control character.",
+    HEAD + "a=x\ra=y\r\n": "Line 5 holds a control character.",
     HEAD + "a=" + "x" * 5000: "Line 5 is longer than 4096 characters.",
     HEAD + "m=video x UDP/TLS/RTP/SAVPF 96\r\n": (
         "Line 5: An m= line is like m=video 9 UDP/TLS/RTP/SAVPF 96."

@@ -176,6 +176,11 @@ def test_packetization_mode_0_is_taken_where_there_is_no_other():
     assert later.sections[1].payload_type.number == 109
 
 
+def test_odd_values_are_not_echoed():
+    found = answer("obs-30", ("level-asymmetry-allowed=1", "level-asymmetry-allowed=1 x"))
+    assert "a=fmtp:96 packetization-mode=1;profile-level-id=42e01f" in lines(found)
+
+
 def test_mux_only_is_answered_and_a_direction_is_turned():
     found = answer(
         "obs-30",
