@@ -12,7 +12,10 @@ from webrtc.sdp.parse import MAX_CANDIDATES, MAX_MEDIA, lines_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FragmentSection:
-    """What a fragment says of one m-section; those of one bundle all mean its one transport."""
+    """What a fragment says of one m-section; those of one bundle all mean its one transport.
+
+    What stands before the first m-line, or without any, is a section, too.
+    """
 
     mid: str | None
     candidates: tuple[Candidate, ...] = ()
@@ -90,6 +93,8 @@ def parse_fragment(data: bytes | str) -> Fragment:
         raise malformed("Two sections have the same a=mid.")
     if parts[0].mid is None and not parts[0].candidates and not parts[0].ended:
         del parts[0]
+    if len(parts) > MAX_MEDIA:
+        raise malformed(f"There are more than {MAX_MEDIA} m= sections.")
     return Fragment(
         ufrag=next(iter(ufrags), None),
         password=next(iter(passwords), None),

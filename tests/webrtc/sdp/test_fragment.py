@@ -70,6 +70,7 @@ WRONG = {
         "Line 2: The fragment has two different ICE credentials."
     ),
     "m=audio 9 x 0\na=mid:0\n" * 2: "Two sections have the same a=mid.",
+    "a=end-of-candidates\n" + "m=audio 9 x 0\n" * 16: "There are more than 16 m= sections.",
     "m=audio 9 x 0\n" * 17: "Line 17: There are more than 16 m= sections.",
     "".join(f"a=candidate:1 1 udp 1 192.0.2.1 {port} typ host\n" for port in range(1, 66)): (
         "Line 65: There are more than 64 candidates."
