@@ -7,6 +7,7 @@ from tests.fuzz import (
     targets_media,
     targets_outside,
     targets_rtmp,
+    targets_webrtc_payloads,
     targets_webrtc_sdp,
 )
 from tests.fuzz.harness import Target
@@ -19,5 +20,6 @@ TARGETS: dict[str, Target] = {
         *targets_app.TARGETS,
         *targets_outside.TARGETS,
         *targets_webrtc_sdp.TARGETS,
+        *targets_webrtc_payloads.TARGETS,
     )
 }

@@ -26,6 +26,7 @@ from media.bitstream import describe, h264, hevc, nal
 from media.model import Codec, Kind
 from media.transcode import wire
 from media.transcode.messages import Boundary, Coded, Source
+from tests.fuzz import seeds_webrtc_payloads
 from tests.fuzz.catalogue import TARGETS
 from tests.fuzz.harness import CORPUS
 from tests.ingest.rtmp.test_colour import FFMPEG as COLOUR_INFO
@@ -318,6 +319,7 @@ def main() -> int:
     rest()
     outside()
     webrtc_sdp()
+    seeds_webrtc_payloads.write(put)
     return 0
 
 

@@ -134,7 +134,8 @@ class NalDepacketizer(Depacketizer):
         if start:
             if self._fragment_at >= 0:
                 raise PayloadError(f"A fragmented {self._codec} NAL unit was not ended.")
-            self._note(kind, payload[pos])
+            if not self._note(kind, payload[pos]):
+                raise PayloadError(f"An {self._codec} fragment is of an access unit delimiter.")
             self._count()
             self._fragment_at = len(buffer)
             self._fragment_kind = kind

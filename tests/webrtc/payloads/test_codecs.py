@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -283,6 +284,41 @@ def test_av1_obus_beyond_those_announced_are_refused() -> None:
     with pytest.raises(PayloadError) as caught:
         depacketizer.feed(b"\x98\x08", False, 1, 2)
     assert depacketizer.needs_key
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "more"),
+    [
+        ("H264", b"\x7c\x85\x88", b"\x7c\x05"),
+        ("H265", b"\x62\x01\x93\x88", b"\x62\x01\x13"),
+        ("AV1", b"\x58\x30", b"\xd0"),
+        ("VP8", b"\x10\x11", b"\x00"),
+        ("VP9", b"\x08\x86", b"\x00"),
+    ],
+)
+def test_a_unit_without_end_is_refused_and_holds_no_memory(
+    name: str, first: bytes, more: bytes
+) -> None:
+    depacketizer = DEPACKETIZERS[name](max_unit_bytes=50_000)
+    depacketizer._gap = 0
+    depacketizer.feed(first, False, 0, 0)
+    chunk = more + bytes(1000)
+    errors = []
+    tracemalloc.start()
+    try:
+        for sequence in range(1, 2000):
+            try:
+                assert depacketizer.feed(chunk, False, 0, sequence) == []
+            except PayloadError as error:
+                errors.append(str(error))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert errors == [
+        "The access unit has more than 50000 bytes; lower the encoder's bitrate or resolution."
+    ]
+    assert peak < 200_000
+    assert depacketizer.dropped == 1
 
 
 def test_vp8_partitions_and_every_optional_field() -> None:

@@ -102,8 +102,9 @@ def stream_of(name: str, data: bytes) -> bytes | list[bytes]:
     return list(ivf_frames(data))
 
 
-def received(name: str, path: Path) -> list[AccessUnit]:
-    """Let ffmpeg send a file over RTP and put it together."""
+def captured(path: Path) -> list[tuple[bytes, bool, int, int]]:
+    """Let ffmpeg send a file; return (payload, marker, timestamp, sequence) of its packets."""
+    packets = []
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 2**20)
         receiver.bind(("127.0.0.1", 0))
@@ -112,8 +113,6 @@ def received(name: str, path: Path) -> list[AccessUnit]:
         # The sender is paced: the socket's buffer is small where the system says so.
         command = [*FFMPEG, "-readrate", "4", "-i", str(path), "-c", "copy"]
         command += ["-strict", "experimental", "-payload_type", "96", "-f", "rtp", url]
-        depacketizer = DEPACKETIZERS[name.partition("-")[0]]()
-        units = []
         with subprocess.Popen(nice(command), stdout=subprocess.DEVNULL) as sender:
             while True:
                 try:
@@ -124,15 +123,27 @@ def received(name: str, path: Path) -> list[AccessUnit]:
                     continue
                 if packet[1] & 0x7F != 96:
                     continue  # RTCP, where it shares the port
-                units += depacketizer.feed(
-                    packet[12:],
-                    packet[1] >= 0x80,
-                    int.from_bytes(packet[4:8], "big"),
-                    int.from_bytes(packet[2:4], "big"),
-                )
+                timestamp = int.from_bytes(packet[4:8], "big")
+                sequence = int.from_bytes(packet[2:4], "big")
+                packets.append((packet[12:], packet[1] >= 0x80, timestamp, sequence))
         assert sender.returncode == 0
-        assert depacketizer.dropped == 0
-        return units + depacketizer.flush()
+    # Unwrapped as far as a second of media may wrap.
+    first_time, first = packets[0][2:]
+    return [
+        (payload, marker, (timestamp - first_time) % 2**32, (sequence - first) % 2**16)
+        for payload, marker, timestamp, sequence in packets
+    ]
+
+
+def received(name: str, path: Path) -> list[AccessUnit]:
+    """Put together what ffmpeg sends of a file."""
+    depacketizer = DEPACKETIZERS[name.partition("-")[0]]()
+    units: list[AccessUnit] = []
+    for packet in captured(path):
+        units += depacketizer.feed(*packet)
+    units += depacketizer.flush()
+    assert depacketizer.dropped == 0
+    return units
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.bitstream.nal import MAX_NALS, join_length_prefixed
+from media.bitstream.nal import MAX_NALS, join_length_prefixed, length_prefixed_spans
 from tests.webrtc.payloads.network import deliver, packets
 from webrtc.payloads.errors import PayloadError
 from webrtc.payloads.h264 import H264Depacketizer, H264Packetizer
@@ -70,6 +70,56 @@ def test_a_lost_packet_never_yields_a_corrupt_unit(
         assert unit.payload == whole[unit.timestamp]
     hit = {out[index][2] for index in lost}
     assert not hit.intersection(unit.timestamp for unit in found)
+
+
+def spread(
+    sent: list[bytes], step: int, *, ended: bool, sets_apart: int, sets_marked: bool
+) -> list[tuple[bytes, bool, int]]:
+    """Send as some encoders do: no aggregation, parameter sets under times of their own."""
+    out = []
+    for index, unit in enumerate(sent):
+        timestamp = 90_000 + 3000 * index
+        nals = [unit[start:stop] for start, stop in length_prefixed_spans(unit)]
+        for place, nal in enumerate(nals):
+            parts = [
+                payload
+                for payload, _ in H264Packetizer(max_payload=step).packetize(
+                    join_length_prefixed([nal])
+                )
+            ]
+            is_set = nal[0] & 0x1F in (7, 8)
+            time = timestamp - sets_apart * (2 - place) if is_set else timestamp
+            marks = sets_marked if is_set else ended and place == len(nals) - 1
+            out += [(part, marks and part is parts[-1], time) for part in parts]
+    return out
+
+
+@given(
+    st.lists(units(), max_size=4),
+    st.integers(30, 300),
+    st.booleans(),
+    st.sampled_from([0, 1, 1000]),
+    st.booleans(),
+    st.data(),
+)
+def test_no_loss_corrupts_what_encoders_spread_over_timestamps_and_markers(
+    middle: list[bytes],
+    step: int,
+    ended: bool,
+    sets_apart: int,
+    sets_marked: bool,
+    data: st.DataObject,
+) -> None:
+    sent = [KEY, *middle, KEY, SMALL]
+    out = spread(sent, step, ended=ended, sets_apart=sets_apart, sets_marked=sets_marked)
+    depacketizer = H264Depacketizer()
+    found = deliver(depacketizer, out) + depacketizer.flush()
+    assert [unit.payload for unit in found] == sent
+    lost = data.draw(st.sets(st.integers(0, len(out) - 1), min_size=1, max_size=3))
+    whole = {90_000 + n * 3000: unit for n, unit in enumerate(sent)}
+    depacketizer = H264Depacketizer()
+    for unit in deliver(depacketizer, out, lost=lost):
+        assert unit.payload == whole[unit.timestamp]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=80), st.booleans(), st.integers(0, 3))))
@@ -252,6 +302,7 @@ ERRORS = [
     (b"\x78\x00\x02\xe5\x00", "An H.264 NAL unit has its forbidden bit set."),
     (b"\x7c\x85", "The H.264 fragment is empty."),
     (b"\x7c\x9c\x00", "An H.264 fragment says NAL unit type 28."),
+    (b"\x7c\x89\x00", "An H.264 fragment is of an access unit delimiter."),
     (b"\x7c\x05\x00", "A fragmented H.264 NAL unit lacks its beginning."),
     (b"\x68\x00\x00", "The H.264 PPS ends before its last field."),
     (b"\x67\x64", "The H.264 SPS ends before its last field."),
