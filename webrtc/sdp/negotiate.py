@@ -179,12 +179,12 @@ def check_extensions(sections: Sequence[Media]) -> None:
 
 
 def peer_of(offer: Session) -> Peer:
-    """Return the peer's transport, of the tagged section, and all candidates.
+    """Return the peer's transport: that of the tagged section, whose candidates alone count.
 
     Raises `SdpError` when something that ICE or DTLS needs is missing or too weak.
     """
-    sections = live_sections(offer)
-    found = offer.transport_of(tagged(offer))
+    section = tagged(offer)
+    found = offer.transport_of(section)
     if found.ufrag is None or found.password is None:
         raise unprocessable("The offer lacks a=ice-ufrag or a=ice-pwd.")
     if not found.fingerprints:
@@ -200,13 +200,12 @@ def peer_of(offer: Session) -> Peer:
             f"The offer says a=setup:{found.setup}; it must be actpass or active, because this"
             " server waits for the DTLS connection."
         )
-    candidates = dict.fromkeys(each for media in sections for each in media.candidates)
     return Peer(
         ufrag=found.ufrag,
         password=found.password,
         fingerprints=strong,
-        candidates=tuple(candidates),
-        end_of_candidates=any(each.end_of_candidates for each in sections),
+        candidates=section.candidates,
+        end_of_candidates=section.end_of_candidates,
         ice_lite=offer.ice_lite,
     )
 
