@@ -89,7 +89,8 @@ def test_obs_gets_every_layer_listed():
     assert "a=simulcast:recv 0;1;2" in said
     assert found.peer.candidates == ()
     assert found.peer.ufrag == "jbJT"
-    plain = answer("obs-30")
+    plain = answer("obs-30")  # whose ICE and DTLS attributes are the session's
+    assert plain.peer.ufrag == "jbJT"
     assert plain.sections[1].rids == ()
     assert "simulcast" not in plain.text
     assert (
