@@ -145,6 +145,16 @@ class ExtensionMap:
             voice=None if level is None else level > 0x7F,
         )
 
+    def transport_sequence(self, packet: RtpPacket) -> int | None:
+        """Return the transport-wide sequence number alone: what every packet is asked for.
+
+        Raises `RtpError` for a malformed extension.
+        """
+        if packet.profile is None or not self.transport_cc:
+            return None
+        found = elements(packet.profile, packet.extension)
+        return _number(found, self.transport_cc, 2, "transport-wide sequence")
+
     def build(self, values: Extensions) -> tuple[int | None, bytes]:
         """Return (profile, data) for those values whose extension was negotiated."""
         found: dict[int, bytes] = {}

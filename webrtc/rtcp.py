@@ -6,12 +6,11 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from webrtc.twcc import RtcpError, TransportFeedback
+from webrtc.twcc import RtcpError as RtcpError
+from webrtc.twcc import TransportFeedback as TransportFeedback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-__all__ = ["RtcpError", "TransportFeedback"]
 
 MAX_BYTES = 4096
 """Of one datagram; what keeps to an Ethernet's MTU has under 1500."""

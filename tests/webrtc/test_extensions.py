@@ -120,6 +120,17 @@ def test_a_malformed_one_is_refused(found: dict[int, bytes], sentence: str) -> N
     assert str(caught.value) == sentence
 
 
+def test_the_transport_wide_sequence_alone() -> None:
+    profile, data = build({1: b"0", 5: b"\xff\xfe"})
+    packet = media(1)._replace(profile=profile, extension=data)
+    assert IDS.transport_sequence(packet) == 0xFFFE
+    assert ExtensionMap(mid=1).transport_sequence(packet) is None
+    assert ExtensionMap(transport_cc=7).transport_sequence(packet) is None
+    assert IDS.transport_sequence(media(1)) is None
+    with pytest.raises(RtpError, match="it needs 2"):
+        ExtensionMap(transport_cc=1).transport_sequence(packet)
+
+
 def test_ids_come_from_the_extmap_lines() -> None:
     uris = {1: MID, 2: RID, 3: REPAIRED_RID, 4: ABS_SEND_TIME, 5: TRANSPORT_CC, 6: AUDIO_LEVEL}
     assert ExtensionMap.from_uris(uris | {7: "urn:example"}) == IDS
