@@ -284,6 +284,8 @@ class ReorderBuffer:
         """Set a far packet aside; a second one shortly behind it proves a restart."""
         before = self._outlier
         if before is not None and 1 <= arrival.sequence - before.sequence <= _RESTART_STEP:
+            if arrival.arrived_ns - before.arrived_ns > self.deadline_ns:
+                return self._restart([arrival])  # the first one has been held for too long
             self.counters.outliers -= 1
             return self._restart([before, arrival])
         self._outlier = arrival

@@ -126,6 +126,13 @@ def test_a_restart_far_away_takes_two_packets() -> None:
     assert (buffer.counters.restarts, buffer.counters.outliers) == (2, 0)
 
 
+def test_a_slow_restart_does_not_deliver_what_was_set_aside_for_too_long() -> None:
+    buffer = ReorderBuffer()
+    assert push(buffer, 0, 1, 30_000) == [1]
+    assert push(buffer, 101, 30_001) == ["restart 30001", 30_001]
+    assert (buffer.counters.restarts, buffer.counters.outliers) == (1, 1)
+
+
 def test_one_packet_far_away_is_dropped() -> None:
     buffer = ReorderBuffer()
     assert push(buffer, 0, 1, 30_000, 2, 30_001, 3) == [1, 2, 3]
