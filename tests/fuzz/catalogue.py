@@ -8,6 +8,7 @@ from tests.fuzz import (
     targets_outside,
     targets_rtmp,
     targets_webrtc_payloads,
+    targets_webrtc_rtp,
     targets_webrtc_sdp,
 )
 from tests.fuzz.harness import Target
@@ -21,5 +22,6 @@ TARGETS: dict[str, Target] = {
         *targets_outside.TARGETS,
         *targets_webrtc_sdp.TARGETS,
         *targets_webrtc_payloads.TARGETS,
+        *targets_webrtc_rtp.TARGETS,
     )
 }
