@@ -168,4 +168,4 @@ class IceConnection(Connection):
                 sock.close()
             else:
                 return sock
-        raise NoPort(f"No UDP port from {first} to {last} is free: widen webrtc.ports.")
+        raise NoPort(f"No UDP port from {first} to {last} is free: widen whip.ports.")

@@ -175,8 +175,8 @@ class Peer:
                 )
                 if self._transport.state != "completed":
                     raise PeerLost(
-                        "No UDP packet of the peer arrived: open webrtc.ports in the firewall and "
-                        "announce an address that it can reach (webrtc.addresses)."
+                        "No UDP packet of the peer arrived: open whip.ports in the firewall and "
+                        "announce an address that it can reach (whip.addresses)."
                     )
                 self._ice.admit_early()
                 await self._dtls.start(
@@ -194,8 +194,8 @@ class Peer:
                     )
         except TimeoutError:
             raise PeerLost(
-                f"The peer did not connect within {HANDSHAKE_S:.0f} s: open webrtc.ports in the "
-                "firewall and announce an address that it can reach (webrtc.addresses)."
+                f"The peer did not connect within {HANDSHAKE_S:.0f} s: open whip.ports in the "
+                "firewall and announce an address that it can reach (whip.addresses)."
             ) from None
 
     async def _until_closed(self) -> None:

@@ -230,6 +230,6 @@ async def test_silence_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webrtc.peer.HANDSHAKE_S", 0.2)
     stage = Stage()
     remote = await stage.negotiate()
-    with pytest.raises(PeerLost, match=r"open webrtc\.ports in the firewall"):
+    with pytest.raises(PeerLost, match=r"open whip\.ports in the firewall"):
         await stage.peer.run(remote)
     await stage.other.close()

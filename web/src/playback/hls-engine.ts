@@ -27,6 +27,7 @@ export class HlsEngine implements Engine {
   readonly #zeros = new Map<string, number>();
   #sidestep: ReturnType<typeof setTimeout> | undefined;
   #buffered: Piece | null = null;
+  #bufferedSound: Piece | null = null;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
   readonly #ranges = new Map<string, number | null>();
 
@@ -60,12 +61,18 @@ export class HlsEngine implements Engine {
     hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.#listed(details, true));
     hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
     hls.on(Events.FRAG_BUFFERED, (_event, { frag, part }) => {
-      if (frag.type !== "main" || frag.sn === "initSegment") return;
-      this.#buffered = { level: frag.level, sn: frag.sn, part: part?.index ?? null };
-      this.#recall(hls.latestLevelDetails);
+      if (frag.sn === "initSegment") return;
+      const piece = { level: frag.level, sn: frag.sn, part: part?.index ?? null };
+      if (frag.type === "audio") this.#bufferedSound = piece;
+      if (frag.type !== "main") return;
+      this.#buffered = piece;
+      recall(hls.latestLevelDetails, piece);
       this.#follow(hls.latestLevelDetails);
     });
-    hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => this.#dateRanges(details));
+    hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => {
+      recall(details, this.#bufferedSound);
+      this.#dateRanges(details);
+    });
     hls.on(Events.FRAG_PARSING_METADATA, (_event, { samples }) => this.#inBand(samples));
     hls.on(Events.INIT_PTS_FOUND, (_event, { id, frag, initPTS, timescale }) => {
       this.#zero(`${id} ${frag.cc}`, initPTS / timescale);
@@ -195,10 +202,6 @@ export class HlsEngine implements Engine {
     else if (hls.autoLevelEnabled && current >= 0) hls.loadLevel = current;
   }
 
-  #recall(details: LevelDetails | null): void {
-    if (this.#buffered) recall(details?.partList ?? [], this.#buffered);
-  }
-
   #endsSegment(details: LevelDetails): boolean {
     const buffered = this.#buffered;
     if (!buffered || !details.fragments.some(({ sn }) => sn === buffered.sn)) return false;
@@ -216,7 +219,7 @@ export class HlsEngine implements Engine {
     this.#holdBack = details.partHoldBack || details.holdBack || 0;
     this.sink.anchors(anchorsOf(details));
     this.#dateRanges(details);
-    this.#recall(details);
+    recall(details, this.#buffered);
     if (advanced) this.#follow(details);
     if (advanced && details.advanced) this.sink.advanced();
   }

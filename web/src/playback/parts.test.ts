@@ -2,8 +2,8 @@ import { AttrList, Fragment, type MediaFragment, Part, PlaylistLevelType } from 
 import { expect, test } from "vitest";
 import { recall } from "./parts";
 
-function listed(sn: number, level: number, count: number): Part[] {
-  const fragment = new Fragment(PlaylistLevelType.MAIN, { url: "http://shop/" });
+function listed(sn: number, level: number, count: number, type = PlaylistLevelType.MAIN): Part[] {
+  const fragment = new Fragment(type, { url: "http://shop/" });
   Object.assign(fragment, { sn, level, start: 2 * sn });
   return Array.from({ length: count }, (_, index) => {
     const attributes = new AttrList(`DURATION=0.333,URI="${sn}.${index}.m4s"`);
@@ -15,14 +15,14 @@ const loaded = (parts: Part[]) => parts.map((part) => part.loaded);
 
 test("parts up to the one in the buffer count as loaded", () => {
   const parts = listed(7, 1, 4);
-  recall(parts, { level: 1, sn: 7, part: 2 });
+  recall({ partList: parts }, { level: 1, sn: 7, part: 2 });
   expect(loaded(parts)).toEqual([true, true, true, false]);
 });
 
 test("nothing is said of other segments and rungs, nor of whole segments", () => {
   const parts = [...listed(6, 1, 2), ...listed(7, 0, 2), ...listed(8, 1, 2)];
-  recall(parts, { level: 1, sn: 7, part: 1 });
-  recall(parts, { level: 1, sn: 8, part: null });
+  recall({ partList: parts }, { level: 1, sn: 7, part: 1 });
+  recall({ partList: parts }, { level: 1, sn: 8, part: null });
   expect(loaded(parts)).toEqual(parts.map(() => false));
 });
 
@@ -30,6 +30,17 @@ test("what hls.js knows of a part stays", () => {
   const parts = listed(7, 1, 1);
   const known = { startPTS: 14.1, endPTS: 14.4, startDTS: 14.1, endDTS: 14.4 };
   for (const part of parts) part.elementaryStreams.video = known;
-  recall(parts, { level: 1, sn: 7, part: 0 });
+  recall({ partList: parts }, { level: 1, sn: 7, part: 0 });
   expect(parts[0]?.elementaryStreams.video).toBe(known);
+});
+
+test("sound is marked as sound", () => {
+  const parts = listed(7, 0, 2, PlaylistLevelType.AUDIO);
+  recall({ partList: parts }, { level: 0, sn: 7, part: 0 });
+  expect(parts[0]?.elementaryStreams).toMatchObject({ audio: { startPTS: 14 }, video: null });
+});
+
+test("without a playlist or a buffer there is nothing to do", () => {
+  recall(null, { level: 0, sn: 7, part: 0 });
+  recall({ partList: listed(7, 0, 1) }, null);
 });

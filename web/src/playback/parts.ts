@@ -1,7 +1,7 @@
 /** What hls.js knows of the parts it has loaded. */
-import type { Part } from "hls.js";
+import type { LevelDetails } from "hls.js";
 
-/** The newest piece of picture in the buffer; `part` null for a whole segment. */
+/** The newest piece of a rendition in the buffer; `part` null for a whole segment. */
 export interface Piece {
   level: number;
   sn: number;
@@ -14,12 +14,13 @@ export interface Piece {
  * that segment, as it does before a discontinuity, hls.js takes the segment for the next one to load,
  * finds it complete, and loads nothing more: a standstill until the supervisor ends it, 2.5 s later.
  */
-export function recall(parts: readonly Part[], buffered: Piece): void {
-  if (buffered.part === null) return;
-  for (const part of parts) {
+export function recall(details: Pick<LevelDetails, "partList"> | null, buffered: Piece | null): void {
+  if (!buffered || buffered.part === null) return;
+  for (const part of details?.partList ?? []) {
     const { sn, level } = part.fragment;
     if (sn !== buffered.sn || level !== buffered.level || part.index > buffered.part || part.loaded) continue;
     const { start, end } = part;
-    part.elementaryStreams.video = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
+    const kind = part.fragment.type === "audio" ? "audio" : "video";
+    part.elementaryStreams[kind] = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
   }
 }
