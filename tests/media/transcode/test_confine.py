@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -48,6 +49,15 @@ def leaked() -> Iterator[int]:
     os.close(writing)
 
 
+def descriptors(pid: int) -> dict[int, str]:
+    """What each open descriptor of a process leads to."""
+    kinds = {}
+    for link in (Path("/proc") / str(pid) / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            kinds[int(link.name)] = str(link.readlink())
+    return kinds
+
+
 async def test_a_worker_is_confined(leaked: int) -> None:
     clip = video_clip(frames=30)
     limits = LimitsSettings(worker_memory_mb=700)
@@ -57,9 +67,10 @@ async def test_a_worker_is_confined(leaked: int) -> None:
         await recorder.until(lambda: len(recorder.packets) > 0)
         pid = transcoder.worker_pid
         assert pid is not None
+        # A module that is imported late is open for a moment.
+        await recorder.until(lambda: not any(".py" in one for one in descriptors(pid).values()))
+        kinds = descriptors(pid)
         limited, status = proc(pid, "limits"), proc(pid, "status")
-        opened = {int(f.name): f for f in (Path("/proc") / str(pid) / "fd").iterdir()}
-        kinds = {number: str(link.readlink()) for number, link in opened.items()}
         threads = [
             (task / "status").read_text() for task in (Path("/proc") / str(pid) / "task").iterdir()
         ]
