@@ -181,7 +181,7 @@ class Publisher:
             )
         self._sequence_number += 1
         body = self._fragmenter.chunk(
-            packets, end, sequence_number=self._sequence_number, prefix=prefix
+            packets, start, end, sequence_number=self._sequence_number, prefix=prefix
         )
         name = self._take_name(segment)
         starts_with_key = packets[0].key

@@ -103,6 +103,13 @@ def _decode_time(moof: bytes) -> int:
     return int(struct.unpack_from(">Q" if wide else ">I", moof, at + 8)[0])
 
 
+def _displaced(fragment: bytes, by: int) -> bytes:
+    at = fragment.index(b"tfdt") + 8
+    form = ">Q" if fragment[at - 4] == 1 else ">I"
+    time = struct.unpack_from(form, fragment, at)[0] + by
+    return fragment[:at] + struct.pack(form, time) + fragment[at + struct.calcsize(form) :]
+
+
 def load_track(path: Path, *, timescale: int, stream_inf: str = "") -> Track:
     """Cuts a fragmented file into parts at its fragments, and into segments on the 2 s grid."""
     init, fragments = b"", []
@@ -158,6 +165,8 @@ class Origin:
     cues: list[Carried] = field(default_factory=list)
     outage: tuple[int, int] | None = None
     ended_at: float | None = None
+    displaced: float | None = None
+    """Video parts that begin here say that they begin 0.1 s later: browsers drop them."""
     down: bool = False
     requests: list[str] = field(default_factory=list)
     body: str = '<vitrina-player src="/live/s/index.m3u8"></vitrina-player>'
@@ -287,7 +296,10 @@ class Origin:
                 ticks = round(at * track.timescale)
                 text = json.dumps(one.json, separators=(",", ":"), ensure_ascii=False)
                 head += emsg(text, ticks=ticks, timescale=track.timescale, ident=ident)
-        return head + part.body
+        body = part.body
+        if name != "audio" and self.displaced is not None and abs(part.start - self.displaced) < 0.01:
+            body = _displaced(body, track.timescale // 10)
+        return head + body
 
     # ---- HTTP
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.origin import FPS, Origin, Track
+from tests.web.origin import FPS, PART_S, Origin, Track
 
 pytestmark = pytest.mark.e2e
 
@@ -215,6 +215,31 @@ async def test_an_encoder_outage_mends_itself(watch: Watch, wide: Tracks) -> Non
     date = await viewer.of("p.playingDate.getTime()")
     assert date / 1000 - origin.epoch > begin + 8
     assert await viewer.of("p.latency") < 4
+
+
+async def test_a_hole_in_the_pictures_is_stepped_over(watch: Watch, wide: Tracks) -> None:
+    origin = Origin(tracks=wide, static=NOWHERE)
+    origin.go_live()
+    viewer = await watch(origin)
+    await viewer.until_live()
+    await viewer.until_moving(2)
+    # The last part of a segment to come: the key frame behind it ends the hole.
+    segment = (int(origin.position()) // 2) * 2 + 2
+    origin.displaced = segment + 5 * PART_S
+    await viewer.page.evaluate(
+        """window.shown = [];
+        const v = document.querySelector('vitrina-player').video;
+        const look = (now, frame) => {
+          shown.push([now, frame.mediaTime]);
+          v.requestVideoFrameCallback(look);
+        };
+        v.requestVideoFrameCallback(look);"""
+    )
+    await viewer.until(f"p.playingDate.getTime() > {(origin.epoch + segment + 4) * 1000}", 20)
+    shown = await viewer.page.evaluate("window.shown")
+    jumps = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(shown)]
+    assert max(skipped for _, skipped in jumps) >= PART_S * 0.9, "no picture behind the hole"
+    assert max(waited for waited, _ in jumps) < 1000, jumps
 
 
 async def test_a_short_outage_without_word_from_the_server(watch: Watch, wide: Tracks) -> None:

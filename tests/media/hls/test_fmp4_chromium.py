@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from media.hls.fmp4 import Sample, init_segment, media_fragment, media_timescale
+from media.hls.fragmenter import Fragmenter
+from media.model import Packet
 from tests.media.bitstream import clips
 
 if TYPE_CHECKING:
@@ -74,6 +76,16 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
+def play(page: Page, clip: clips.Clip, start: float, chunks: list[bytes]) -> dict[str, object]:
+    mime = f'{clip.fmt.kind}/mp4; codecs="{clip.fmt.codec_string}"'
+    encoded = [base64.b64encode(chunk).decode() for chunk in chunks]
+    answer = page.evaluate(APPEND, [mime, start, encoded])
+    if not answer["supported"]:
+        pytest.skip(f"this Chromium does not take {mime}")
+    assert isinstance(answer, dict)
+    return answer
+
+
 def append(page: Page, clip: clips.Clip, part: int, shift: int) -> dict[str, object]:
     samples = [
         Sample(
@@ -93,14 +105,8 @@ def append(page: Page, clip: clips.Clip, part: int, shift: int) -> dict[str, obj
         )
         for at in range(0, len(samples), part)
     ]
-    mime = f'{clip.fmt.kind}/mp4; codecs="{clip.fmt.codec_string}"'
     start = min(sample.pts for sample in samples) / timescale
-    encoded = [base64.b64encode(chunk).decode() for chunk in (init, *fragments)]
-    answer = page.evaluate(APPEND, [mime, start, encoded])
-    if not answer["supported"]:
-        pytest.skip(f"this Chromium does not take {mime}")
-    assert isinstance(answer, dict)
-    return answer
+    return play(page, clip, start, [init, *fragments])
 
 
 @pytest.mark.parametrize("kind", ["h264", "hevc", "av1", "vp9"])
@@ -113,6 +119,34 @@ def test_video_plays(page: Page, kind: str) -> None:
     assert answer["ranges"] == [[pytest.approx(3600 + first), pytest.approx(3601 + first)]]
     assert answer["size"] == [round(320 * sar[0] / sar[1]), 180]
     assert answer["frames"]
+
+
+@pytest.mark.parametrize("skipped", [1, 2, 5])
+def test_a_late_picture_at_a_parts_beginning_costs_no_other(page: Page, skipped: int) -> None:
+    """The duration before it was a guess; browsers drop what lies two of them after, to the key."""
+    clip = clips.video("h264", options=(("x264-params", "keyint=60:bframes=0"),))
+    packets = [
+        Packet(
+            track=0,
+            codec=clip.fmt.codec,
+            dts=unit.dts + late,
+            pts=unit.pts + late,
+            key=unit.key,
+            payload=unit.payload,
+            arrived_ns=0,
+        )
+        for index, unit in enumerate(clip.units)
+        for late in [3000 * skipped * (index >= 10)]
+    ]
+    fragmenter = Fragmenter(clip.fmt)
+    chunks, edge = [fragmenter.init], packets[0].dts
+    for number, part in enumerate((packets[:10], packets[10:20], packets[20:])):
+        end = part[-1].dts + 3000
+        chunks.append(fragmenter.chunk(part, edge, end, sequence_number=number, prefix=b""))
+        edge = end
+    answer = play(page, clip, 0, chunks)
+    assert answer["error"] is None
+    assert answer["ranges"] == [[pytest.approx(0), pytest.approx(edge / 90_000)]]
 
 
 @pytest.mark.parametrize("kind", ["aac", "opus"])

@@ -51,6 +51,8 @@ export interface Engine {
   /** The first moment from there on that is listed with media (no gap); null when there is none. */
   readonly resumePosition: number | null;
   readonly isLive: boolean;
+  /** Seconds of a finished playlist from the playhead on; null while it grows. */
+  readonly remaining: number | null;
   /** Seconds to stay further behind live than the playlist's hold-back, after stalls. */
   cushion(seconds: number): void;
   /** Leaves a rung whose list stands still for another, unless the viewer chose it. */

@@ -169,6 +169,11 @@ export class HlsEngine implements Engine {
     return this.#hls?.latestLevelDetails?.live ?? true;
   }
 
+  get remaining(): number | null {
+    const details = this.#hls?.latestLevelDetails;
+    return !details || details.live ? null : details.edge - this.video.currentTime;
+  }
+
   cushion(seconds: number): void {
     if (!this.#hls || this.#holdBack === 0 || seconds === this.#cushion) return;
     this.#cushion = seconds;

@@ -93,6 +93,10 @@ export class NativeEngine implements Engine {
     return !Number.isFinite(this.video.duration);
   }
 
+  get remaining(): number | null {
+    return this.isLive ? null : this.video.duration - this.video.currentTime;
+  }
+
   cushion(): void {
     // The system's player minds its own distance from the edge.
   }

@@ -24,6 +24,12 @@ const TICK_MS = 250;
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 5000] as const;
 /** A hole in the buffer is stepped over after this long, faster than hls.js walks its gap list. */
 const HOLE_MS = 700;
+/** Standing still this close to the end of a finished list is the end. */
+const LAST_S = 0.75;
+/** The longest picture before a hole. */
+const FRAME_S = 0.25;
+/** What has to be there behind a hole. */
+const AFTER_HOLE_S = 0.25;
 const RESYNC_MS = 2500;
 /** After the playlist grows again, hls.js gets this long to go on by itself. */
 const RETURN_MS = 600;
@@ -66,6 +72,8 @@ export class Session {
   #returnedAt = 0;
   #resyncAt = 0;
   #lastTime = -1;
+  /** Media time of the latest frame shown. */
+  #shown = -1;
   #movedAt = 0;
 
   constructor(
@@ -73,7 +81,7 @@ export class Session {
     private readonly src: string,
     private readonly sink: SessionSink,
   ) {
-    this.#frames = new FrameClock(video, (time) => this.#frame(time));
+    this.#frames = new FrameClock(video, (time, seen) => this.#frame(time, seen));
     this.#feed = new CueFeed(src, {
       cue: (revision) => void this.scheduler.merge(revision),
       state: (state) => this.#serverSays(state),
@@ -124,11 +132,7 @@ export class Session {
     on("playing", () => this.#moved());
     on("pause", () => this.#meter.resumed(performance.now(), true));
     on("seeked", () => this.#sought());
-    on("ended", () => {
-      this.#meter.resumed(performance.now(), true);
-      this.#playedOut = true;
-      this.#tell();
-    });
+    on("ended", () => this.#over());
     this.#frames.start();
     this.#feed.start();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
@@ -208,7 +212,8 @@ export class Session {
     this.#tell();
   }
 
-  #frame(time: number): void {
+  #frame(time: number, seen: boolean): void {
+    if (seen) this.#shown = time;
     const pdt = this.clock.at(time);
     if (pdt === null) return;
     this.#presented = pdt;
@@ -233,6 +238,12 @@ export class Session {
     this.#tell();
   }
 
+  #over(): void {
+    this.#meter.resumed(performance.now(), true);
+    this.#playedOut = true;
+    this.#tell();
+  }
+
   #sought(): void {
     clearTimeout(this.#seekSync);
     this.#seekSync = setTimeout(() => {
@@ -251,6 +262,7 @@ export class Session {
       else if (this.#meter.current(now) > 0 && video.readyState >= 3 && !video.seeking) this.#moved();
       if (this.#meter.current(now) === 0) this.#movedAt = now;
     }
+    this.#overHole();
     engine?.cushion(this.#cushion.tick(now));
     const still = now - this.#advancedAt;
     // A silence of all renditions (the encoder's) is not one rung's fault.
@@ -262,6 +274,19 @@ export class Session {
     if (due) this.#recover(engine, now - this.#movedAt, now);
     if (!due) this.#movedAt = now;
     this.#tell();
+  }
+
+  /**
+   * Chromium plays the sound on over a hole in the pictures, and keeps the last picture for up to three
+   * seconds although those behind the hole are there. A seek brings them at once.
+   */
+  #overHole(): void {
+    const { video } = this;
+    if (video.paused || video.seeking || !this.#everPlayed) return;
+    const to = behindHole(video, this.#shown);
+    if (to === null) return;
+    this.#shown = to;
+    video.currentTime = to;
   }
 
   /** Seconds later than it should be; null where that means nothing. */
@@ -287,6 +312,11 @@ export class Session {
     const next = nextBuffered(video);
     if (next !== null) {
       video.currentTime = next;
+      return;
+    }
+    // hls.js ends a show only where sound and picture end within half a part of each other.
+    if ((engine.remaining ?? Infinity) < LAST_S) {
+      this.#over();
       return;
     }
     const fresh = now - this.#advancedAt < FRESH_MS;
@@ -332,6 +362,20 @@ function nextBuffered(video: HTMLVideoElement): number | null {
     const end = buffered.end(i);
     if (start <= currentTime && end > currentTime + 0.15) return null; // media is there: the decoder is slow
     if (start > currentTime && end - start > 0.3) return start + 0.02;
+  }
+  return null;
+}
+
+/** Where to go on once the playhead has come to a hole or run over it, and `shown` lies before it. */
+function behindHole({ buffered, currentTime }: HTMLVideoElement, shown: number): number | null {
+  for (let i = 1; i < buffered.length; i += 1) {
+    const hole = buffered.end(i - 1);
+    const start = buffered.start(i);
+    const end = buffered.end(i);
+    const played = shown <= hole && hole - shown < FRAME_S;
+    if (played && currentTime > hole - FRAME_S / 2 && end - start > AFTER_HOLE_S && currentTime < end) {
+      return Math.max(currentTime, start) + 0.02;
+    }
   }
   return null;
 }
