@@ -251,6 +251,11 @@ def _order(rendition: Rendition) -> tuple[bool, int]:
     return (rendition.name != SOURCE, -height)
 
 
+def fits_hls(pictures: TrackFormat) -> bool:
+    """Whether pictures can be listed as they came: no HLS player takes VP8."""
+    return pictures.codec is not Codec.VP8
+
+
 def plays(chosen: TrackFormat, other: TrackFormat) -> bool:
     """Whether a player that chose `chosen` decodes `other`: all play 8-bit 4:2:0 H.264."""
     if other.codec is Codec.H264 and (other.bit_depth, other.chroma) == (8, "4:2:0"):

@@ -39,6 +39,8 @@ class Codec(StrEnum):
     FLAC = "flac"
     AC3 = "ac3"
     EAC3 = "eac3"
+    VP8 = "vp8"
+    """Over WebRTC alone; HLS has no place for it, so it is always re-encoded."""
 
     @property
     def kind(self) -> Kind:
@@ -56,9 +58,10 @@ class TrackFormat:
     `config` is the codec's ISO BMFF configuration payload without a box header: avcC
     (ISO 14496-15 5.3.3), hvcC, av1C, vpcC (FullBox version and flags included),
     AudioSpecificConfig for AAC, OpusHead (RFC 7845 5.1) for Opus, the 34 bytes of STREAMINFO
-    (RFC 9639 8.2) for FLAC, empty for MP3, AC-3 and E-AC-3.
+    (RFC 9639 8.2) for FLAC, empty for VP8, MP3, AC-3 and E-AC-3.
     Video payloads are length-prefixed NAL units (H.264, HEVC), low-overhead OBUs (AV1) or
-    frames (VP9); audio payloads are raw access units without ADTS, of AC-3 and E-AC-3 syncframes.
+    frames (VP8, VP9); audio payloads are raw access units without ADTS, of AC-3 and E-AC-3
+    syncframes.
     """
 
     codec: Codec

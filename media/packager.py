@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from media.grid import GridRule, SegmentGrid
 from media.hls import rules
 from media.hls.segmenter import TOLERANCE
-from media.lineup import AUDIO, PATIENCE_SOURCE, SOURCE, Lineup, plays
+from media.lineup import AUDIO, PATIENCE_SOURCE, SOURCE, Lineup, fits_hls, plays
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
@@ -183,11 +183,12 @@ class Packager:
 
     def _may_pass(self, video: TrackFormat) -> bool:
         """Whether those who chose `source` by its CODECS can decode these pictures."""
-        if not self._settings.passthrough:
+        fits = fits_hls(video)
+        if not self._settings.passthrough or (self._first is None and not fits):
             return False
         if self._first is None:
             self._first = video
-        playable = plays(self._first, video) or not self._settings.enabled
+        playable = fits and (plays(self._first, video) or not self._settings.enabled)
         self.unplayable = None if playable else (self._first.codec_string, video.codec_string)
         return playable and not self._long_gop
 

@@ -23,6 +23,7 @@ _NAMES = {
     Codec.HEVC: "HEVC",
     Codec.AV1: "AV1",
     Codec.VP9: "VP9",
+    Codec.VP8: "VP8",
     Codec.AAC: "AAC",
     Codec.OPUS: "Opus",
     Codec.MP3: "MP3",

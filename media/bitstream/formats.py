@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media.bitstream import aac, ac3, av1, flac, h264, hevc, hevc_sps, mp3, opus, vp9
+from media.bitstream import aac, ac3, av1, flac, h264, hevc, hevc_sps, mp3, opus, vp8, vp9
 from media.bitstream.errors import BitstreamError
 from media.model import Codec, TrackFormat
 
@@ -22,11 +22,13 @@ def describe(codec: Codec, config: bytes) -> TrackFormat:
     """Parse a codec's configuration into a complete `TrackFormat`.
 
     `config` is what `TrackFormat.config` documents; for Opus it may be empty (stereo), for the
-    codecs of `IN_BAND` it is a frame (its header is enough), for VP9 the FullBox header may be
-    missing. A vpcC has no picture size: complete the format with `vp9.with_dimensions` and the
-    first key frame.
+    codecs of `IN_BAND` it is a frame and for VP8 a key frame (the header is enough), for VP9 the
+    FullBox header may be missing. A vpcC has no picture size: complete the format with
+    `vp9.with_dimensions` and the first key frame.
     Raises `BitstreamError` with a sentence for the producer.
     """
+    if codec is Codec.VP8:
+        return vp8.describe_key_frame(config)
     if len(config) > MAX_CONFIG_BYTES and codec not in IN_BAND:
         raise BitstreamError(
             f"The {codec} configuration has {len(config)} bytes; "
@@ -53,6 +55,8 @@ def describe(codec: Codec, config: bytes) -> TrackFormat:
 
 def colour_of(codec: Codec, config: bytes) -> Colour | None:
     """Return the colour description of a video configuration, None where it has none."""
+    if codec is Codec.VP8:
+        return None
     colour = vp9.parse_vpcc(config).colour if codec is Codec.VP9 else _picture(codec, config).colour
     return _told(colour)
 

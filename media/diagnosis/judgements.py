@@ -20,6 +20,7 @@ NAMES = {
     Codec.HEVC: "HEVC",
     Codec.AV1: "AV1",
     Codec.VP9: "VP9",
+    Codec.VP8: "VP8",
     Codec.OPUS: "Opus",
     Codec.MP3: "MP3",
 }

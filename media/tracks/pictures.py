@@ -16,7 +16,7 @@ import structlog
 
 from media.diagnosis import sentences
 from media.diagnosis.findings import Code, Severity
-from media.lineup import plays
+from media.lineup import fits_hls, plays
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 from media.transcode.plan import square_pixels
 
@@ -119,7 +119,7 @@ class PictureTracks:
 
     def set_format(self, number: int, track_format: TrackFormat) -> None:
         """Note a further track's parameters; they take effect where a segment starts."""
-        if not self._enabled:
+        if not self._enabled or not fits_hls(track_format):
             return
         track = self._tracks.get(number)
         if track is None:

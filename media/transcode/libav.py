@@ -28,7 +28,13 @@ PIXEL_FORMAT = "yuv420p"
 WIDE_PIXELS = 1920 * 1088
 """Above this a second decoder thread is worth its picture of delay."""
 # By name: "av1" alone is FFmpeg's hardware-only decoder.
-DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d", Codec.VP9: "vp9"}
+DECODERS = {
+    Codec.H264: "h264",
+    Codec.HEVC: "hevc",
+    Codec.AV1: "libdav1d",
+    Codec.VP9: "vp9",
+    Codec.VP8: "vp8",
+}
 
 Colour = tuple[int, int, int, int]
 """Primaries, transfer, matrix (ISO/IEC 23091-2 code points) and range of a picture."""

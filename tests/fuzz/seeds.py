@@ -199,6 +199,9 @@ def codecs() -> None:
         index = list(Codec).index(clip.fmt.codec)
         samples = clip.units[0].payload[:40] + clip.units[1].payload[:40]
         put("fmp4", kind, bytes((index,)) + piece(clip.fmt.config) + bytes(8) + b"\x02" + samples)
+    for label, raw in zip(("key", "between"), clips.video("vp8", frames=2).raw, strict=True):
+        put("codec_vp8", label, raw)
+    put("codec_vp8", "portrait", clips.video("vp8", frames=1, size=(90, 160)).raw[0])
     put("codec_h264", "sps", h264.parse_avcc(clips.video("h264", frames=2).fmt.config).sps[0])
     put("codec_hevc", "sps", hevc.parse_hvcc(clips.video("hevc", frames=2).fmt.config).sps[0])
     for kind in ("aac", "opus", "mp3", "flac", "ac3", "eac3"):

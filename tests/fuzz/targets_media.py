@@ -17,6 +17,7 @@ from media.bitstream import (
     mp3,
     nal,
     opus,
+    vp8,
     vp9,
 )
 from media.bitstream.av1_sequence import parse_sequence_header
@@ -27,8 +28,8 @@ from media.transcode import wire
 from tests.fuzz.harness import Choices, Target, pieces, target
 from tests.support import boxes
 
-DECODED_ONLY = (Codec.MP3, Codec.FLAC, Codec.AC3, Codec.EAC3)
-"""What viewers get as AAC only: it has no sample entry."""
+DECODED_ONLY = (Codec.MP3, Codec.FLAC, Codec.AC3, Codec.EAC3, Codec.VP8)
+"""What viewers get encoded again only: it has no sample entry."""
 
 
 def _described(codec: Codec, config: bytes) -> TrackFormat | None:
@@ -140,6 +141,16 @@ def vp9_bytes(data: bytes) -> None:
         assert 0 < whole.height <= 0xFFFF
 
 
+@target("codec_vp8", max_bytes=64)
+def vp8_bytes(data: bytes) -> None:
+    """Key frames of VP8."""
+    fmt = _described(Codec.VP8, data)
+    if fmt is not None:
+        assert vp8.is_key(data)
+        assert 0 < fmt.width < 2**14
+        assert 0 < fmt.height < 2**14
+
+
 @target("codec_audio", max_bytes=1024)
 def sound(data: bytes) -> None:
     """Configurations and packets of every codec of sound."""
@@ -234,6 +245,7 @@ TARGETS: list[Target] = [
     avc,
     hevc_bytes,
     av1_bytes,
+    vp8_bytes,
     vp9_bytes,
     sound,
     fragments,

@@ -258,6 +258,28 @@ async def test_source_and_sound_share_their_sequence_numbers(clip: Clip):
     assert len(list(decoded(stage.rendition("source"), text))) == 300
 
 
+async def test_vp8_is_never_listed_as_it_came(clip: Clip):
+    vp8 = describe(Codec.VP8, bytes.fromhex("1002009d012aa0005a00"))
+    assert (vp8.width, vp8.height) == (160, 90)
+    stage = Stage()
+    stage.begin(vp8, AAC)
+    for number in range(150):
+        stage._push(Codec.VP8, number * 3000, number % 60 == 0, b"\x10")
+        if number % 2 == 0:
+            stage._push(Codec.AAC, number * 3000, True, bytes([33, 16, 4, 96, 140, 28]))
+        stage.now_ns += 1_000_000_000 // 30
+        stage.show.tick()
+        assert stage.worker is not None
+        stage.worker.answer(clip)
+    assert stage.names() == ["90p", "audio"]
+    assert stage.rendition("90p").format == clip.format
+    assert not any(gap for _, _, gap in segments(await stage.text("90p")))
+    # Pictures that HLS takes are listed as they come, from their first key frame on.
+    stage.begin(clip.format, AAC)
+    stage.play(clip, range(180), worker=clip)
+    assert "source" in stage.names()
+
+
 async def test_program_date_time_is_the_time_of_arrival(clip: Clip):
     stage = Stage()
     stage.now_ns = 700_000_000

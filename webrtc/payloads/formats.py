@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from media.bitstream import BitstreamError, av1, h264, hevc, hevc_sps, opus, vp9
+from media.bitstream import BitstreamError, av1, h264, hevc, hevc_sps, opus, vp8, vp9
 from media.model import Codec
 from webrtc.payloads.av1 import Av1Depacketizer
 from webrtc.payloads.errors import PayloadError
@@ -52,6 +52,9 @@ def configuration(codec: Codec, unit: AccessUnit) -> bytes:
             return av1.build_av1c(b"".join(sets))
         if codec is Codec.VP9:
             return vp9.build_vpcc(unit.payload)
+        if codec is Codec.VP8:
+            vp8.dimensions(unit.payload)
+            return unit.payload[: vp8.KEY_HEADER_BYTES]
     except BitstreamError as err:
         raise PayloadError(str(err)) from err
     if codec is Codec.OPUS:

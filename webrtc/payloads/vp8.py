@@ -2,35 +2,10 @@
 
 from __future__ import annotations
 
+from media.bitstream.vp8 import is_key
 from webrtc.payloads.assembly import Depacketizer
 from webrtc.payloads.errors import PayloadError
 from webrtc.payloads.nals import DEFAULT_MAX_PAYLOAD, check_max_payload
-
-_START_CODE = b"\x9d\x01\x2a"
-_KEY_HEADER = 10
-
-
-def is_key(frame: bytes) -> bool:
-    """Whether a frame is a key frame (RFC 6386 9.1), which its start code must prove.
-
-    Raises `PayloadError`.
-    """
-    if not frame:
-        raise PayloadError("The VP8 frame is empty.")
-    if frame[0] & 1:
-        return False
-    if len(frame) < _KEY_HEADER or frame[3:6] != _START_CODE:
-        raise PayloadError("The VP8 key frame lacks its start code.")
-    return True
-
-
-def dimensions(key_frame: bytes) -> tuple[int, int]:
-    """Return (width, height) of a key frame in pixels; raises `PayloadError`."""
-    if not is_key(key_frame):
-        raise PayloadError("The VP8 frame is not a key frame.")
-    width = int.from_bytes(key_frame[6:8], "little") & 0x3FFF
-    height = int.from_bytes(key_frame[8:10], "little") & 0x3FFF
-    return width, height
 
 
 class Vp8Depacketizer(Depacketizer):

@@ -46,6 +46,7 @@ _VIDEO = {
     "h264": ("libx264", Codec.H264, {"preset": "veryfast"}),
     "hevc": ("libx265", Codec.HEVC, {"preset": "ultrafast", "x265-params": "log-level=none"}),
     "av1": ("libsvtav1", Codec.AV1, {"preset": "12", "svtav1-params": "lp=1"}),
+    "vp8": ("libvpx", Codec.VP8, {"deadline": "realtime", "cpu-used": "8"}),
     "vp9": ("libvpx-vp9", Codec.VP9, {"deadline": "realtime", "cpu-used": "8"}),
 }
 
@@ -70,6 +71,8 @@ def configure(codec: Codec, extradata: bytes, first: bytes) -> TrackFormat:
         return describe(codec, av1.build_av1c(first))
     if codec is Codec.VP9:
         return vp9.with_dimensions(describe(codec, vp9.build_vpcc(first)), first)
+    if codec is Codec.VP8:
+        return describe(codec, first)
     return describe(codec, extradata)
 
 

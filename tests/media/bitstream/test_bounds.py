@@ -24,6 +24,7 @@ from media.bitstream import (
     mp3,
     nal,
     opus,
+    vp8,
     vp9,
 )
 from media.bitstream.av1_sequence import parse_sequence_header
@@ -40,7 +41,7 @@ PARSERS: list[Callable[[bytes], object]] = [
     *(lambda data, codec=codec: describe(codec, data) for codec in Codec),
     *(
         lambda data, codec=codec: colour_of(codec, data)
-        for codec in (Codec.H264, Codec.HEVC, Codec.AV1, Codec.VP9)
+        for codec in (Codec.H264, Codec.HEVC, Codec.AV1, Codec.VP9, Codec.VP8)
     ),
     h264.annexb_to_avcc,
     h264.annexb_to_length_prefixed,
@@ -56,6 +57,8 @@ PARSERS: list[Callable[[bytes], object]] = [
     av1.is_key_temporal_unit,
     av1.build_av1c,
     parse_sequence_header,
+    vp8.is_key,
+    vp8.dimensions,
     vp9.is_key,
     vp9.build_vpcc,
     aac.is_adts,
@@ -70,7 +73,7 @@ PARSERS: list[Callable[[bytes], object]] = [
 def seeds() -> list[bytes]:
     """Real configurations and payloads, so that mutations reach deep into the parsers."""
     found: list[bytes] = []
-    for kind in ("h264", "hevc", "av1", "vp9"):
+    for kind in ("h264", "hevc", "av1", "vp9", "vp8"):
         clip = clips.video(kind, frames=2)
         found += [clip.fmt.config, clip.raw_config, clip.raw[0][:600], clip.units[0].payload[:600]]
     found += h264.parse_avcc(clips.video("h264", frames=2).fmt.config).sps

@@ -31,6 +31,7 @@ ENCODERS = {
     Codec.HEVC: "libx265",
     Codec.AV1: "libsvtav1",
     Codec.VP9: "libvpx-vp9",
+    Codec.VP8: "libvpx",
 }
 BITS = 10
 
@@ -146,7 +147,7 @@ def _config(codec: Codec, extradata: bytes, first: bytes) -> bytes:
         return hevc.annexb_to_hvcc(extradata)
     if codec is Codec.AV1:
         return av1.build_av1c(first)
-    return vp9.build_vpcc(first)
+    return first if codec is Codec.VP8 else vp9.build_vpcc(first)
 
 
 def _payload(codec: Codec, data: bytes) -> bytes:

@@ -40,6 +40,8 @@ async def transcode(clip: Clip, boundaries: list[int] | None = None) -> Recorder
         (Codec.HEVC, {"pix_fmt": "yuv420p10le", "b_frames": 2}),
         (Codec.AV1, {"pix_fmt": "yuv420p10le"}),
         (Codec.VP9, {}),
+        (Codec.VP8, {}),
+        (Codec.VP8, {"size": (322, 182)}),
         (Codec.H264, {"size": (180, 320)}),
         (Codec.H264, {"size": (322, 182)}),
         (Codec.H264, {"rate": 60, "gop": 60, "frames": 120}),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.bitstream.nal import join_length_prefixed
+from media.bitstream.vp8 import dimensions
 from tests.webrtc.payloads.network import Packetizer, deliver, packets
 from tests.webrtc.payloads.test_h264 import KEY as H264_KEY
 from tests.webrtc.payloads.test_h264 import units as h264_units
@@ -18,7 +19,7 @@ from webrtc.payloads.av1 import Av1Packetizer
 from webrtc.payloads.h264 import H264Packetizer
 from webrtc.payloads.hevc import HevcDepacketizer, HevcPacketizer
 from webrtc.payloads.opus import OpusDepacketizer, OpusPacketizer
-from webrtc.payloads.vp8 import Vp8Packetizer, dimensions
+from webrtc.payloads.vp8 import Vp8Packetizer
 from webrtc.payloads.vp9 import Vp9Packetizer
 
 pytestmark = pytest.mark.unit

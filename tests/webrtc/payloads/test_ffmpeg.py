@@ -21,7 +21,7 @@ from webrtc.payloads import DEPACKETIZERS, AccessUnit, configuration
 from webrtc.payloads.av1 import Av1Packetizer
 from webrtc.payloads.h264 import H264Packetizer
 from webrtc.payloads.hevc import HevcPacketizer
-from webrtc.payloads.vp8 import Vp8Packetizer, dimensions
+from webrtc.payloads.vp8 import Vp8Packetizer
 from webrtc.payloads.vp9 import Vp9Packetizer
 
 pytestmark = pytest.mark.component
@@ -166,7 +166,8 @@ def test_what_ffmpeg_sends_is_what_it_encoded(name: str, tmp_path: Path) -> None
     steps = {second.timestamp - first.timestamp for first, second in pairwise(units)}
     assert steps == {6000}
     if name == "VP8":
-        assert dimensions(units[0].payload) == (320, 240)
+        fmt = describe(Codec.VP8, configuration(Codec.VP8, units[0]))
+        assert (fmt.width, fmt.height, fmt.config) == (320, 240, b"")
         return
     codec = {"H265": Codec.HEVC, "AV1": Codec.AV1, "VP9": Codec.VP9}.get(name, Codec.H264)
     config = configuration(codec, units[0])
