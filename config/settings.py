@@ -7,7 +7,7 @@ This module is the reference: `vitrina serve` accepts exactly these keys, from a
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -91,8 +91,89 @@ class RtmpSettings(Section):
         return self
 
 
+class IceServerSettings(Section):
+    """A STUN or TURN server that peers are told of."""
+
+    url: str = Field(
+        pattern=r"^(stuns?|turns?):[A-Za-z0-9.\-\[\]:]+(\?transport=(udp|tcp))?$", max_length=300
+    )
+    """`stun:HOST:PORT` or `turn:HOST:PORT?transport=udp`; OBS reads no `turns:`."""
+    username: str | None = Field(None, pattern=r"^[ !#-\[\]-~]{1,256}$")
+    """Of a TURN server. Every publisher and viewer gets to see it."""
+    credential: SecretStr | None = None
+    """Password to it; every publisher and viewer gets to see it, too."""
+
+    @field_validator("credential")
+    @classmethod
+    def _quotable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[ !#-\[\]-~]{1,512}", value.get_secret_value()):
+            raise ValueError("must be ASCII without quotes and backslashes: it goes into a header")
+        return value
+
+    @model_validator(mode="after")
+    def _turn_with_login(self) -> IceServerSettings:
+        given = (self.username is not None, self.credential is not None)
+        if given != (self.url.startswith("turn"),) * 2:
+            raise ValueError("turn: has a username and a credential, stun: has neither")
+        return self
+
+
 class WhipSettings(Section):
-    """Reserved: WebRTC push is not in this version."""
+    """WebRTC: publishers (WHIP) and viewers (WHEP); what is only of viewers begins with `whep_`."""
+
+    enabled: bool = True
+    """False: nobody publishes by WHIP."""
+    whep_enabled: bool = True
+    """False: nobody watches by WHEP."""
+    ports: str = Field("20000-20999", pattern=r"^\d{1,5}(-\d{1,5})?$")
+    """UDP ports, `first-last`, one for each session; let them through the firewall. The default is
+    below those that Linux gives to clients. `0`: any free one."""
+    addresses: tuple[str, ...] = ()
+    """IP addresses that peers are told, the best one first: the public one behind NAT and in
+    containers. Empty: those of this machine."""
+    ice_servers: tuple[IceServerSettings, ...] = ()
+    """Told to publishers and viewers for their side; the server itself uses none."""
+    max_sessions: int = Field(64, ge=1, le=10000)
+    """WHIP sessions at once."""
+    max_sessions_per_address: int = Field(16, ge=1)
+    """WHIP sessions at once from one address."""
+    max_sessions_per_key: int = Field(4, ge=2)
+    """WHIP sessions at once with one key: the newest is on air, those before it are leaving."""
+    max_layers: int = Field(4, ge=1, le=8)
+    """Simulcast layers of a publisher."""
+    media_timeout_s: float = Field(10.0, gt=0, le=120)
+    """A publisher that has sent no media for so long is let go."""
+    whep_max_viewers: int = Field(200, ge=1, le=10000)
+    """WHEP sessions at once, over all streams."""
+    whep_max_viewers_per_address: int = Field(50, ge=1)
+    """WHEP sessions at once from one address."""
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """First and last UDP port; (0, 0) for any."""
+        first, _, last = self.ports.partition("-")
+        return int(first), int(last or first)
+
+    @field_validator("ports")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        low, high = int(first), int(last or first)
+        if not (low == high == 0 or 1 <= low <= high <= 65535):
+            raise ValueError("must be first-last, between 1 and 65535, or 0 for any free port")
+        return value
+
+    @field_validator("addresses")
+    @classmethod
+    def _tellable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                address = ip_address(text)
+            except ValueError:
+                raise ValueError(f"{text!r} is no IP address: peers are told numbers") from None
+            if address.is_unspecified or address.is_multicast:
+                raise ValueError(f"{text} is no address that a peer could send to")
+        return value
 
 
 class HlsSettings(Section):

@@ -79,6 +79,8 @@ WITH_IO = {
     "ingest/rtmp/server.py",
     "webrtc/ice.py",
     "webrtc/peer.py",
+    "webrtc/session.py",
+    "webrtc/sessions.py",
 }
 
 ALLOWED = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
-from aioice.ice import CandidatePair, StunProtocol
+from aioice.ice import CandidatePair, StunProtocol, get_host_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,16 @@ EARLY_DATAGRAMS = 8
 MAX_QUEUED = 256
 """Datagrams of a handshake that nobody has read yet; DTLS sends again what is dropped."""
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
+
+
+MAX_OWN = 8
+"""Of this machine's addresses: one with many networks does not tell peers of all."""
+
+
+def own_addresses() -> list[str]:
+    """Return this machine's addresses, IPv4 first, without link-local ones; loopback if alone."""
+    found = dict.fromkeys(get_host_addresses(use_ipv4=True, use_ipv6=True))
+    return sorted(found, key=lambda host: ":" in host)[:MAX_OWN] or ["127.0.0.1"]
 
 
 class NoPort(OSError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pylibsrtp
 import structlog
+from aioice import Candidate
 from aiortc import (
     RTCCertificate,
     RTCDtlsTransport,
@@ -29,8 +30,6 @@ from webrtc.ice import IceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from aioice import Candidate
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +66,9 @@ class Peer:
     """A peer from `open` to the end of `run`. All calls on the event loop.
 
     `rtp(data, arrived_ns)` and `rtcp(data, arrived_ns)` get every decrypted packet; what they
-    raise is a fault of ours and ends the peer. `hosts`: addresses told to it; `ports`: first and
-    last UDP port.
+    raise is a fault of ours and ends the peer. `begin()` comes ahead of the first of them, once the
+    peer has connected; what it raises ends `run`. `hosts`: addresses told to it; `ports`: first
+    and last UDP port.
     """
 
     def __init__(
@@ -79,7 +79,9 @@ class Peer:
         hosts: Sequence[str],
         rtp: Callable[[bytes, int], None],
         rtcp: Callable[[bytes, int], None],
+        begin: Callable[[], None] | None = None,
     ) -> None:
+        self._begin = begin
         self._ice = IceConnection(ports=ports, hosts=hosts)
         self._gatherer = _Gatherer(self._ice)
         self._transport = RTCIceTransport(self._gatherer)
@@ -134,6 +136,10 @@ class Peer:
         """
         await self._ice.add_remote_candidate(candidate)
 
+    async def add_text(self, candidate: str) -> None:
+        """Take one of the peer's candidates as SDP writes it. Raises ValueError."""
+        await self.add_candidate(Candidate.from_sdp(candidate.removeprefix("candidate:")))
+
     def sctp(self, port: int) -> RTCSctpTransport:
         """Return the transport of data channels; start it with `start_sctp` once connected."""
         return RTCSctpTransport(self._dtls, port)
@@ -154,9 +160,11 @@ class Peer:
             await self._connect(remote)
             self._incoming = self._dtls._rx_srtp  # noqa: SLF001
             self._outgoing = self._dtls._tx_srtp  # noqa: SLF001
+            self.connected.set()
+            if self._begin is not None:
+                self._begin()
             self._ice.tap = self._datagram
             self._ice.admit_early()
-            self.connected.set()
             await self._until_closed()
         finally:
             await self.close()
