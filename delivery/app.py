@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from delivery import openapi
+from delivery import openapi, webrtc
 from delivery.api import cues, encoder, live, operations, products, streams, targets
 from delivery.auth import authorize
 from delivery.cors import Cors
@@ -72,18 +72,24 @@ def all_routes(deps: Deps) -> tuple[Route, ...]:
         *encoder.ROUTES,
         *targets.ROUTES,
         *cues.ROUTES,
+        *webrtc.ROUTES,
         *operations.ROUTES,
     )
 
 
 def _register(app: web.Application, routes: Sequence[Route], cors: Cors) -> None:
+    options: dict[str, Handler] = {}
     for route in routes:
         guarded = _guard(route, cors)
         app.router.add_route(route.method, route.path, guarded)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, guarded)
-        if route.cross_origin:
-            app.router.add_route("OPTIONS", route.path, _preflight(cors))
+        if route.options is not None:
+            options[route.path] = route.options
+        elif route.cross_origin:
+            options[route.path] = _preflight(cors)
+    for path, handler in options.items():
+        app.router.add_route("OPTIONS", path, handler)
 
 
 def _preflight(cors: Cors) -> Handler:
@@ -144,7 +150,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         parts.deps.meter.request("unrouted", problem.status, 0.0)
         response = problem.response()
         response.headers["Server"] = "vitrina"
-        if request.path.startswith(("/live/", "/static/")):
+        if request.path.startswith(("/live/", "/static/", "/whip", "/whep")):
             _add(response, parts.cors.headers(request.headers.get("Origin")))
         return response
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from delivery.hls import MediaPath
     from delivery.seams import Directory, Principal, StreamAdmin, TargetAdmin, TokenCheck
     from overlay.service import CueService
+    from webrtc.door import Door
 
 STATIC = Path(__file__).parent / "static"
 
@@ -47,6 +48,10 @@ class Deps:
     """Where encoders push, by scheme, the better one first; empty: no RTMP listener."""
     not_ready: Callable[[], str | None] = lambda: None
     """Why the server takes no traffic now, None when it does."""
+    whip: Door | None = None
+    """Where browsers and encoders publish by WebRTC; None: switched off."""
+    whep: Door | None = None
+    """Where viewers watch by WebRTC; None: switched off."""
     static: Path = STATIC
 
 

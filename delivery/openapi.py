@@ -106,6 +106,11 @@ def _operation(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
             "required": True,
             "content": {JSON: {"schema": schemas[route.body]}},
         }
+    elif route.text_body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {route.text_body: {"schema": {"type": "string"}}},
+        }
     if route.scope is not Scope.PUBLIC:
         operation["security"] = [{"token": []}]
     if route.scope is Scope.ADMIN:
@@ -118,7 +123,7 @@ def _responses(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
     errors = {*route.errors, *_ALWAYS}
     if route.scope is not Scope.PUBLIC:
         errors.update(_WITH_TOKEN)
-    if route.body is not None:
+    if route.body is not None or route.text_body is not None:
         errors.update(_WITH_BODY)
     problem = {"content": {CONTENT_TYPE: {"schema": schemas[ProblemDetails]}}}
     for status in sorted(errors):

@@ -56,7 +56,11 @@ class Route:
     scope: Scope = Scope.PUBLIC
     tag: str = "viewer"
     body: type[BaseModel] | None = None
+    text_body: str | None = None
+    """Content type of a body that is text; with `body` unset."""
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
     cross_origin: bool = False
     """Pages of other origins may read it."""
+    options: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+    """Answers OPTIONS at this path in place of the common preflight."""

@@ -64,6 +64,3 @@ class Door(Protocol):
 
     async def close(self, session: str, token: str | None) -> None:
         """End a session at its owner's wish. Raises `DoorRefused` with 401, 403 or 404."""
-
-    def links(self) -> tuple[str, ...]:
-        """Return the values of `Link` headers, one for each ICE server (RFC 9725 4.6)."""
