@@ -1,4 +1,4 @@
-"""Pages and files for browsers: the watch page, the player's files, the API's reference.
+"""Pages and files for browsers: the watch page, the publish page, the front end's files.
 
 Every value that comes from outside is escaped; the policies allow our own scripts only.
 """
@@ -23,9 +23,11 @@ from delivery.problems import Problem
 from delivery.routing import Answer, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 PLAYER = "vitrina-player.js"
+PUBLISHER = "vitrina-publish.js"
 MAX_STATIC_BYTES = 32 * 2**20
 """More than this below the static folder is a mistake: it would all be kept in RAM."""
 _HASHED = re.compile(r"-[A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
@@ -74,7 +76,7 @@ def _static_file(name: str, body: bytes) -> StaticFile:
     if content_type.startswith(_GZIP_TYPES):
         zipped = gzip.compress(body, mtime=0)
         content_type += "; charset=utf-8"
-    hashed = _HASHED.search(name) is not None and name != PLAYER
+    hashed = _HASHED.search(name) is not None and name not in (PLAYER, PUBLISHER)
     return StaticFile(
         body=body,
         gzip_body=zipped,
@@ -85,7 +87,7 @@ def _static_file(name: str, body: bytes) -> StaticFile:
 
 
 class Pages:
-    """The watch page and the static files."""
+    """The watch page, the publish page and the static files."""
 
     def __init__(self, static: Path) -> None:
         self._files = load_static(static)
@@ -121,22 +123,36 @@ class Pages:
         return web.Response(body=body, headers=headers)
 
     async def watch(self, request: web.Request) -> web.Response:
-        """`GET /watch/STREAM`."""
-        name = request.match_info["stream"]
-        view = request.app[PARTS].deps.directory.get(name)
-        if not STREAM_NAME.fullmatch(name) or view is None:
-            page = _PAGE.format(title="No such stream", head="", body=_NOT_FOUND)
-            return _html(page, status=404)
+        """`GET /watch/STREAM`; `?mode=realtime` plays by WebRTC where that gets through."""
+        name = _stream_of(request)
+        if name is None:
+            return _no_such_stream()
         source = f"/live/{name}/index.m3u8"
         if PLAYER in self._files:
             head = f'<script type="module" src="/static/{PLAYER}"></script>'
             if "watch.css" in self._files:
                 head += '<link rel="stylesheet" href="/static/watch.css">'
-            body = f'<vitrina-player src="{escape(source)}" autoplay></vitrina-player>'
+            mode = ' mode="realtime"' if request.query.get("mode") == "realtime" else ""
+            body = f'<vitrina-player src="{escape(source)}"{mode} autoplay></vitrina-player>'
         else:
             head = ""
             body = _FALLBACK.format(source=escape(source))
         return _html(_PAGE.format(title=escape(name), head=head, body=body))
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """`GET /studio/publish/STREAM`: camera, screen and microphone to WHIP.
+
+        The page is no secret: it asks for the stream key, which only its own requests carry.
+        """
+        name = _stream_of(request)
+        if name is None:
+            return _no_such_stream()
+        title = f"Go live: {escape(name)}"
+        if PUBLISHER not in self._files:
+            page = _PAGE.format(title=title, head="", body=_NO_PUBLISHER)
+            return _html(page, status=503)
+        page = _PUBLISH_PAGE.format(title=title, script=PUBLISHER, stream=escape(name))
+        return _html(page, headers=PUBLISH_HEADERS)
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of this module."""
@@ -149,6 +165,15 @@ class Pages:
                 handler=self.watch,
                 answers={200: Answer(description="The page.", content_type="text/html")},
                 errors=(404,),
+            ),
+            Route(
+                method="GET",
+                path="/studio/publish/{stream}",
+                name="publishPage",
+                summary="Page that publishes camera, screen and microphone by WHIP",
+                handler=self.publish,
+                answers={200: Answer(description="The page.", content_type="text/html")},
+                errors=(404, 503),
             ),
             Route(
                 method="GET",
@@ -188,6 +213,29 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+PUBLISH_HEADERS = {
+    **PAGE_HEADERS,
+    # Nothing is loaded from elsewhere, and no other page may frame the one that asks for a key.
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src data:",
+            "media-src 'self' blob:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": (
+        "camera=(self), microphone=(self), display-capture=(self), screen-wake-lock=(self), "
+        "geolocation=()"
+    ),
+}
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -212,6 +260,30 @@ a{{color:#9ec1ff}}
 </html>
 """
 
+_PUBLISH_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · Vitrina</title>
+<link rel="icon" href="data:,">
+<style>
+html,body{{margin:0;min-height:100%;background:#101014;color:#f4f4f6;color-scheme:dark}}
+</style>
+<script type="module" src="/static/{script}"></script>
+</head>
+<body>
+<main><vitrina-publish stream="{stream}"></vitrina-publish></main>
+</body>
+</html>
+"""
+
+_NO_PUBLISHER = (
+    "<p>This server runs without its publish page: the front end was not built. To build it, "
+    "install the package again with access to the npm registry. Until then any encoder that "
+    "speaks WHIP or RTMP can publish.</p>"
+)
+
 _NOT_FOUND = "<p>There is no stream of this name here.</p>"
 
 _FALLBACK = (
@@ -224,7 +296,20 @@ _FALLBACK = (
 )
 
 
-def _html(page: str, *, status: int = 200) -> web.Response:
+def _stream_of(request: web.Request) -> str | None:
+    """Return the stream that the address names, None where there is none."""
+    name = request.match_info["stream"]
+    known = request.app[PARTS].deps.directory.get(name) is not None
+    return name if known and STREAM_NAME.fullmatch(name) else None
+
+
+def _no_such_stream() -> web.Response:
+    return _html(_PAGE.format(title="No such stream", head="", body=_NOT_FOUND), status=404)
+
+
+def _html(
+    page: str, *, status: int = 200, headers: Mapping[str, str] = PAGE_HEADERS
+) -> web.Response:
     return web.Response(
-        status=status, text=page, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS
+        status=status, text=page, content_type="text/html", charset="utf-8", headers=headers
     )

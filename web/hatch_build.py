@@ -35,7 +35,10 @@ else:
 WEB = Path(__file__).resolve().parent
 OUTPUT = WEB.parent / "delivery" / "static"
 STAMP = "build.json"
-REQUIRED = ("vitrina-player.js", "THIRD_PARTY_LICENSES.txt", STAMP)
+REQUIRED = (
+    "vitrina-player.js", "THIRD_PARTY_LICENSES.txt", "vitrina-publish.js", "PUBLISH_LICENSES.txt", STAMP,
+)  # fmt: skip
+MODES = ("production", "publish")  # vite.config.ts: the player, the publish page
 OLDEST_NODE = (20, 19)
 NPM_TIMEOUT_S = 300
 VITE_TIMEOUT_S = 180
@@ -155,7 +158,8 @@ def build(*, force: bool = False, web: Path = WEB, output: Path = OUTPUT) -> boo
         # Beside the target, so that the swap is a rename and a reader never sees half a build.
         with tempfile.TemporaryDirectory(prefix=".static-", dir=output.parent) as scratch:
             fresh = Path(scratch) / "new"
-            _vite(node, web, fresh)
+            for mode in MODES:
+                _vite(node, web, fresh, mode)
             _write_stamp(fresh, digest)
             if output.exists():
                 output.rename(Path(scratch) / "old")
@@ -169,10 +173,10 @@ def sizes(output: Path = OUTPUT) -> dict[str, dict[str, int]]:
     return files
 
 
-def _vite(node: Path, web: Path, destination: Path) -> None:
+def _vite(node: Path, web: Path, destination: Path, mode: str) -> None:
     vite = web / "node_modules" / "vite" / "bin" / "vite.js"
     command = [
-        str(node), str(vite), "build", "--outDir", str(destination), "--emptyOutDir",
+        str(node), str(vite), "build", "--mode", mode, "--outDir", str(destination),
         "--logLevel", "warn",
     ]  # fmt: skip
     run = subprocess.run(  # noqa: S603

@@ -16,6 +16,7 @@ def built(tmp_path):
     folder = tmp_path / "static"
     (folder / "assets").mkdir(parents=True)
     (folder / "vitrina-player.js").write_text("export {};\n" * 50)
+    (folder / "vitrina-publish.js").write_text("export {};\n")
     (folder / "assets" / "hls-BX3kd9_a.js").write_text("export const a = 1;\n")
     (folder / ".secret").write_text("no")
     (tmp_path / "outside.txt").write_text("outside")
@@ -36,6 +37,41 @@ async def test_the_watch_page(serve, built):
     assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
 
 
+async def test_the_watch_page_in_realtime(serve, built):
+    async with serve(static=built) as site:
+        async with site.get("/watch/demo?mode=realtime") as response:
+            assert 'm3u8" mode="realtime" autoplay>' in await response.text()
+        async with site.get("/watch/demo?mode=%22%3E%3Cscript%3E") as response:
+            page = await response.text()
+    assert "mode=" not in page
+    assert page.count("<script") == 1
+
+
+async def test_the_publish_page(serve, built):
+    async with serve(static=built) as site:
+        async with site.get("/studio/publish/demo") as response:
+            assert response.status == 200
+            page = await response.text()
+            headers = response.headers
+        async with site.get("/watch/demo") as response:
+            assert "camera=()" in response.headers["Permissions-Policy"]
+    assert '<vitrina-publish stream="demo">' in page
+    assert '<script type="module" src="/static/vitrina-publish.js"></script>' in page
+    assert "camera=(self), microphone=(self)" in headers["Permissions-Policy"]
+    policy = headers["Content-Security-Policy"]
+    for rule in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"):
+        assert rule in policy.split("; ")
+
+
+async def test_without_the_front_end_there_is_no_publish_page(serve, tmp_path):
+    async with (
+        serve(static=tmp_path / "nothing") as site,
+        site.get("/studio/publish/demo") as response,
+    ):
+        assert response.status == 503
+        assert "front end was not built" in await response.text()
+
+
 async def test_without_the_player_it_says_so(serve, tmp_path):
     async with serve(static=tmp_path / "nothing") as site, site.get("/watch/demo") as response:
         page = await response.text()
@@ -44,6 +80,7 @@ async def test_without_the_player_it_says_so(serve, tmp_path):
     assert "<script" not in page
 
 
+@pytest.mark.parametrize("page", ["watch", "studio/publish"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -55,9 +92,9 @@ async def test_without_the_player_it_says_so(serve, tmp_path):
         "nobody",
     ],
 )
-async def test_hostile_stream_names(site, name):
+async def test_hostile_stream_names(site, name, page):
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    writer.write(f"GET /watch/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET /{page}/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     answer = (await asyncio.wait_for(reader.read(), 10)).decode()
     writer.close()
     assert answer.startswith("HTTP/1.1 404 ")
@@ -109,4 +146,4 @@ async def test_paths_out_of_the_folder(serve, built, path):
 
 
 def test_only_files_are_loaded(built):
-    assert set(load_static(built)) == {"vitrina-player.js", "assets/hls-BX3kd9_a.js"}
+    assert set(load_static(built)) == {"vitrina-player.js", "vitrina-publish.js", "assets/hls-BX3kd9_a.js"}

@@ -1,4 +1,4 @@
-/** Writes THIRD_PARTY_LICENSES.txt: one entry for every package whose code is in the bundle. */
+/** Writes the licence file: one entry for every package whose code is in the bundle. */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Plugin } from "vite";
@@ -42,7 +42,7 @@ function entry(root: string): string {
   return `${manifest.name} ${manifest.version}\nLicence: ${manifest.license ?? "see below"}\n\n${texts.join("\n\n")}\n`;
 }
 
-export function licenses(nodeModules: string): Plugin {
+export function licenses(nodeModules: string, fileName: string): Plugin {
   return {
     name: "vitrina-licenses",
     apply: "build",
@@ -62,10 +62,10 @@ export function licenses(nodeModules: string): Plugin {
       }
       const rule = `\n${"-".repeat(78)}\n\n`;
       const source = [
-        "The Vitrina player contains code of the packages below.\n",
+        "This part of Vitrina contains code of the packages below.\n",
         ...[...roots].sort().map(entry),
       ].join(rule);
-      this.emitFile({ type: "asset", fileName: "THIRD_PARTY_LICENSES.txt", source });
+      this.emitFile({ type: "asset", fileName, source });
     },
   };
 }

@@ -32,8 +32,10 @@ export interface EngineSink {
   dateAt(mediaTime: number): number | null;
 }
 
+export type EngineName = "hls.js" | "native" | "webrtc";
+
 export interface Engine {
-  readonly name: "hls.js" | "native";
+  readonly name: EngineName;
   readonly levels: readonly Level[];
   /** Index of the level on screen, -1 before the first. */
   readonly currentLevel: number;
@@ -57,6 +59,8 @@ export interface Engine {
   cushion(seconds: number): void;
   /** Leaves a rung whose list stands still for another, unless the viewer chose it. */
   sidestep(): void;
+  /** UTC ms of a presented picture (null: of what plays now), where the media time does not tell it. */
+  dateOf?(frame: VideoFrameCallbackMetadata | null): number | null;
   start(): Promise<void>;
   destroy(): void;
 }

@@ -8,6 +8,8 @@ import { type Engine, type EngineSink, type Failure, prefersNative } from "./eng
 import { HlsEngine } from "./hls-engine";
 import { NativeEngine } from "./native-engine";
 import { DRIFT_S, paceOf } from "./pace";
+import { RealtimeChoice } from "./realtime";
+import { WebRtcEngine } from "./webrtc-engine";
 import { type Phase, type ServerState, phaseOf } from "./phase";
 import { StallMeter } from "./stalls";
 
@@ -52,11 +54,14 @@ export class Session {
   readonly #cushion = new LatencyCushion();
   readonly #frames: FrameClock;
   readonly #feed: CueFeed;
+  readonly #realtime: RealtimeChoice;
   readonly #abort = new AbortController();
   #timer: ReturnType<typeof setInterval> | undefined;
   #rebuild: ReturnType<typeof setTimeout> | undefined;
   #seekSync: ReturnType<typeof setTimeout> | undefined;
   #engine: Engine | null = null;
+  /** Connects while another engine still plays. */
+  #standby: WebRtcEngine | null = null;
   #quality = -1;
   #failures = 0;
   #server: ServerState | null = null;
@@ -80,8 +85,11 @@ export class Session {
     private readonly video: HTMLVideoElement,
     private readonly src: string,
     private readonly sink: SessionSink,
+    /** Address of the WHEP endpoint, null for HLS alone. */
+    private readonly whep: string | null = null,
   ) {
-    this.#frames = new FrameClock(video, (time, seen) => this.#frame(time, seen));
+    this.#realtime = new RealtimeChoice(whep !== null);
+    this.#frames = new FrameClock(video, (time, frame) => this.#frame(time, frame));
     this.#feed = new CueFeed(src, {
       cue: (revision) => void this.scheduler.merge(revision),
       state: (state) => this.#serverSays(state),
@@ -146,6 +154,7 @@ export class Session {
     clearTimeout(this.#seekSync);
     this.#frames.stop();
     this.#feed.stop();
+    this.#standby?.destroy();
     this.#engine?.destroy();
     this.#engine = null;
   }
@@ -162,7 +171,18 @@ export class Session {
     this.clock.clear(); // a new engine has a new zero
     this.#playedOut = false;
     this.#advancedAt = this.#returnedAt = this.#movedAt = performance.now();
-    const sink: EngineSink = {
+    if (this.#standby === null && this.#realtime.due(this.#advancedAt)) {
+      this.#engine = this.#connect();
+      return;
+    }
+    const Kind = prefersNative(this.video) ? NativeEngine : HlsEngine;
+    this.#engine = new Kind(this.video, this.src, this.#engineSink());
+    this.#engine.quality = this.#quality;
+    void this.#engine.start();
+  }
+
+  #engineSink(): EngineSink {
+    return {
       anchors: (anchors) => this.clock.update(anchors),
       cue: (revision) => void this.scheduler.merge(revision),
       levels: () => this.sink.levels(),
@@ -170,10 +190,57 @@ export class Session {
       failed: (failure) => this.#failed(failure),
       dateAt: (time) => this.clock.at(time),
     };
-    const Kind = prefersNative(this.video) ? NativeEngine : HlsEngine;
-    this.#engine = new Kind(this.video, this.src, sink);
-    this.#engine.quality = this.#quality;
-    void this.#engine.start();
+  }
+
+  /** Starts a WebRTC connection, which takes the picture over once media comes. */
+  #connect(): WebRtcEngine {
+    const engine: WebRtcEngine = new WebRtcEngine(this.video, this.whep ?? "", {
+      ...this.#engineSink(),
+      advanced: () => {
+        if (this.#engine === engine) this.#advanced();
+      },
+      ready: () => this.#takeOver(engine),
+      gone: (retryAfterMs, hopeless) => this.#gone(engine, retryAfterMs, hopeless),
+    });
+    void engine.start();
+    return engine;
+  }
+
+  #takeOver(engine: WebRtcEngine): void {
+    const playing = !this.video.paused;
+    this.#realtime.connected(performance.now());
+    if (this.#standby === engine) {
+      this.#standby = null;
+      clearTimeout(this.#rebuild);
+      this.#rebuild = undefined;
+      this.#engine?.destroy();
+      this.#engine = engine;
+    }
+    this.clock.clear();
+    this.#playedOut = false;
+    this.#advancedAt = this.#returnedAt = this.#movedAt = performance.now();
+    engine.attach();
+    this.#goOn(playing);
+    this.sink.levels();
+    this.#tell();
+  }
+
+  #gone(engine: WebRtcEngine, retryAfterMs: number | null, hopeless: boolean): void {
+    const playing = !this.video.paused;
+    engine.destroy();
+    this.#realtime.failed(performance.now(), retryAfterMs);
+    if (hopeless) this.#realtime.hopeless();
+    if (this.#standby === engine) this.#standby = null;
+    if (this.#engine !== engine) return;
+    this.#engine = null;
+    this.#build(); // HLS, at once
+    this.#goOn(playing);
+  }
+
+  /** Another source stops the element (HTML, media element load algorithm). */
+  #goOn(playing: boolean): void {
+    // Autoplay may be refused only where nothing played before.
+    if (playing) void this.video.play().catch(() => undefined);
   }
 
   #advanced(): void {
@@ -204,6 +271,7 @@ export class Session {
   }
 
   #serverSays(state: ServerState): void {
+    if (state === "live" && this.#server !== null && this.#server !== "live") this.#realtime.onAir(performance.now());
     this.#server = state;
     if (state === "live" && (this.#engine === null || this.#playedOut || this.#missing)) {
       this.#failures = 0;
@@ -212,9 +280,9 @@ export class Session {
     this.#tell();
   }
 
-  #frame(time: number, seen: boolean): void {
-    if (seen) this.#shown = time;
-    const pdt = this.clock.at(time);
+  #frame(time: number, frame: VideoFrameCallbackMetadata | null): void {
+    if (frame) this.#shown = time;
+    const pdt = this.#engine?.dateOf ? this.#engine.dateOf(frame) : this.clock.at(time);
     if (pdt === null) return;
     this.#presented = pdt;
     this.#furthest = Math.max(pdt, this.#furthest ?? pdt);
@@ -264,6 +332,8 @@ export class Session {
     }
     this.#overHole();
     engine?.cushion(this.#cushion.tick(now));
+    const other = engine !== null && engine.name !== "webrtc" && this.#everPlayed && this.#server === "live";
+    if (other && this.#standby === null && this.#realtime.due(now)) this.#standby = this.#connect();
     const still = now - this.#advancedAt;
     // A silence of all renditions (the encoder's) is not one rung's fault.
     if (this.#everPlayed && this.#server === "live" && still > STILL_MS && still < SILENCE_MS) engine?.sidestep();

@@ -3,7 +3,7 @@ import { LitElement, type PropertyValues, type TemplateResult, html, nothing } f
 import { Catalogue, type Product } from "../cues/catalogue";
 import type { CueChange } from "../cues/scheduler";
 import { type Cue, type CueOf, type Text, cueType } from "../cues/model";
-import type { Level, Sound } from "../playback/engine";
+import type { EngineName, Level, Sound } from "../playback/engine";
 import type { Phase } from "../playback/phase";
 import { Session } from "../playback/session";
 import { HotspotLayer } from "./hotspots";
@@ -32,6 +32,8 @@ export class VitrinaPlayer extends LitElement {
   static override shadowRootOptions: ShadowRootInit = { ...LitElement.shadowRootOptions, delegatesFocus: true };
   static override properties = {
     src: { type: String },
+    mode: { type: String },
+    whep: { type: String },
     autoplay: { type: Boolean },
     products: { attribute: false },
     _panel: { state: true },
@@ -43,6 +45,10 @@ export class VitrinaPlayer extends LitElement {
   };
 
   declare src: string;
+  /** "realtime" plays by WebRTC, and by HLS where that does not get through; anything else by HLS. */
+  declare mode: string;
+  /** Address of the WHEP endpoint where it is not `/whep/STREAM` beside the playlist's `/live/STREAM`. */
+  declare whep: string;
   /** Starts muted by itself; `autoplay="false"` in markup or false here waits for a press. */
   declare autoplay: boolean;
   /** Titles, prices and images by SKU, if the shop wants them on the cards. */
@@ -67,6 +73,8 @@ export class VitrinaPlayer extends LitElement {
   constructor() {
     super();
     this.src = "";
+    this.mode = "";
+    this.whep = "";
     this.autoplay = true;
     this.products = {};
     this._panel = null;
@@ -143,7 +151,7 @@ export class VitrinaPlayer extends LitElement {
     this.requestUpdate();
   }
 
-  get engine(): "hls.js" | "native" | null {
+  get engine(): EngineName | null {
     return this.#session?.engine?.name ?? null;
   }
 
@@ -211,7 +219,7 @@ export class VitrinaPlayer extends LitElement {
   }
 
   protected override updated(changed: PropertyValues<this>): void {
-    if (changed.has("src")) this.#open();
+    if (changed.has("src") || changed.has("mode") || changed.has("whep")) this.#open();
     const pdt = this.#session?.presented ?? null;
     if (pdt !== null) this.#hotspots?.frame(this.cues, pdt);
   }
@@ -240,12 +248,13 @@ export class VitrinaPlayer extends LitElement {
     this._phase = "loading";
     const src = new URL(this.src, document.baseURI).href;
     this.#catalogue = new Catalogue(src, this.#languages, () => this.requestUpdate());
-    this.#session = new Session(video, src, {
-      phase: (phase) => this.#onPhase(phase),
-      cues: (changes) => this.#onCues(changes),
-      frame: (pdt) => hotspotLayer.frame(this.cues, pdt),
+    const sink = {
+      phase: (phase: Phase) => this.#onPhase(phase),
+      cues: (changes: readonly CueChange[]) => this.#onCues(changes),
+      frame: (pdt: number) => hotspotLayer.frame(this.cues, pdt),
       levels: () => this.requestUpdate(),
-    });
+    };
+    this.#session = new Session(video, src, sink, this.mode === "realtime" ? whepOf(src, this.whep) : null);
     this.#session.start();
     this.#wake();
   }
@@ -533,4 +542,11 @@ export class VitrinaPlayer extends LitElement {
     return html`<div class="panel" part="panel" role=${this._panel === "quality" ? "menu" : "group"}
       aria-label=${title} tabindex="-1"><h2 aria-hidden="true">${title}</h2>${rows()}</div>`;
   }
+}
+
+/** The endpoint that belongs to a playlist of this server, or the one that the page names. */
+function whepOf(src: string, named: string): string | null {
+  if (named) return new URL(named, document.baseURI).href;
+  const path = /^(.*)\/live\/([^/]+)\/[^/]*$/.exec(new URL(src).pathname);
+  return path ? new URL(`${path[1] ?? ""}/whep/${path[2] ?? ""}`, src).href : null;
 }

@@ -13,10 +13,10 @@ export class FrameClock {
   constructor(
     private readonly video: HTMLVideoElement,
     /**
-     * `mediaTime` in seconds: of the presented frame, not currentTime, which runs ahead of it. `seen` is
-     * false where no frame tells and it is currentTime after all.
+     * `mediaTime` in seconds: of the presented frame, not currentTime, which runs ahead of it. `frame` is
+     * null where no frame tells and it is currentTime after all.
      */
-    private readonly onFrame: (mediaTime: number, seen: boolean) => void,
+    private readonly onFrame: (mediaTime: number, frame: VideoFrameCallbackMetadata | null) => void,
   ) {}
 
   start(): void {
@@ -24,7 +24,7 @@ export class FrameClock {
     if ("requestVideoFrameCallback" in this.video) this.#request();
     this.#timer = setInterval(() => {
       if (this.video.readyState >= 2 && performance.now() - this.#lastFrame > SILENCE_MS && !this.video.paused) {
-        this.onFrame(this.video.currentTime, false);
+        this.onFrame(this.video.currentTime, null);
       }
     }, FALLBACK_MS);
   }
@@ -40,7 +40,7 @@ export class FrameClock {
     this.#handle = this.video.requestVideoFrameCallback((now, frame) => {
       this.#lastFrame = now;
       this.#request();
-      this.onFrame(frame.mediaTime, true);
+      this.onFrame(frame.mediaTime, frame);
     });
   }
 }

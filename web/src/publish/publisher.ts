@@ -1,0 +1,172 @@
+/** Keeps one stream published over WHIP: connects, watches, connects again. */
+import { Connection, type Loss, isFinal } from "../webrtc/connection";
+import { withOpus } from "../webrtc/sdp";
+import { Refused, Signalling } from "../webrtc/signalling";
+import { type Rates, type Sending, ratesOf, sendingOf } from "../webrtc/stats";
+import { AUDIO_BITRATE, preferred } from "./quality";
+
+export type PublishState = "idle" | "connecting" | "live" | "reconnecting" | "failed";
+
+export interface Figures extends Rates {
+  readonly sending: Sending;
+}
+
+export interface PublisherSink {
+  state(state: PublishState): void;
+  figures(figures: Figures | null): void;
+  /** Why it is not live: a Refused, the browser's error, or a lost connection. Null when it works again. */
+  trouble(error: unknown, loss: Loss | null): void;
+}
+
+export interface Plan {
+  readonly endpoint: string;
+  readonly key: string;
+  readonly stream: MediaStream;
+  /** Of the picture, bits per second and pictures per second. */
+  readonly bitrate: number;
+  readonly fps: number;
+  readonly stereo: boolean;
+}
+
+const CONNECT_MS = 8000;
+const FIGURES_MS = 1000;
+/** Waits between attempts, ms; the last one repeats. */
+export const BACKOFF_MS = [500, 1000, 2000, 4000, 8000, 15_000] as const;
+/** A disconnected transport often comes back by itself. */
+const DISCONNECTED_MS = 4000;
+/** So long it has to be live for the waits to begin anew. */
+const STEADY_MS = 10_000;
+
+export class Publisher {
+  #connection: Connection | null = null;
+  #state: PublishState = "idle";
+  #attempt = 0;
+  #everLive = false;
+  #liveAt = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #figures: ReturnType<typeof setInterval> | undefined;
+  #disconnected: ReturnType<typeof setTimeout> | undefined;
+  #last: Sending | null = null;
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly sink: PublisherSink,
+  ) {}
+
+  get state(): PublishState {
+    return this.#state;
+  }
+
+  start(): void {
+    this.#set("connecting");
+    this.#connect();
+  }
+
+  stop(): void {
+    this.#drop();
+    this.#set("idle");
+  }
+
+  /** Puts another track of the same kind in place without a new connection. */
+  async replace(track: MediaStreamTrack): Promise<void> {
+    const senders = this.#connection?.peer?.getSenders() ?? [];
+    for (const old of this.plan.stream.getTracks()) {
+      if (old.kind !== track.kind) continue;
+      const sender = senders.find((one) => one.track === old);
+      this.plan.stream.removeTrack(old);
+      this.plan.stream.addTrack(track);
+      await sender?.replaceTrack(track);
+    }
+  }
+
+  #connect(): void {
+    const { endpoint, key, stereo } = this.plan;
+    const connection = new Connection(new Signalling(endpoint, key), {
+      prepare: (peer) => this.#prepare(peer),
+      ...(stereo ? { local: (sdp: string) => withOpus(sdp, { stereo: 1, "sprop-stereo": 1 }) } : {}),
+      remote: (sdp) => withOpus(sdp, { ...(stereo ? { stereo: 1 } : {}), maxaveragebitrate: AUDIO_BITRATE }),
+      connectMs: CONNECT_MS,
+      connected: () => this.#connected(),
+      lost: (loss) => this.#again(null, loss),
+    });
+    this.#connection = connection;
+    connection.open().catch((error: unknown) => {
+      if (this.#connection === connection) this.#again(error, null);
+    });
+  }
+
+  #prepare(peer: RTCPeerConnection): void {
+    const { stream, bitrate, fps } = this.plan;
+    for (const track of stream.getTracks()) {
+      const video = track.kind === "video";
+      const transceiver = peer.addTransceiver(track, {
+        direction: "sendonly",
+        streams: [stream],
+        ...(video ? { sendEncodings: [{ maxBitrate: bitrate, maxFramerate: fps }] } : {}),
+      });
+      const capable = video ? RTCRtpSender.getCapabilities("video")?.codecs : undefined;
+      if (capable) transceiver.setCodecPreferences(preferred(capable));
+    }
+    peer.addEventListener("connectionstatechange", () => {
+      clearTimeout(this.#disconnected);
+      if (peer.connectionState !== "disconnected") return;
+      this.#disconnected = setTimeout(() => this.#again(null, "lost"), DISCONNECTED_MS);
+    });
+  }
+
+  #connected(): void {
+    this.#everLive = true;
+    this.#liveAt = performance.now();
+    this.#last = null;
+    this.#figures = setInterval(() => void this.#read(), FIGURES_MS);
+    this.sink.trouble(null, null);
+    this.#set("live");
+  }
+
+  async #read(): Promise<void> {
+    const connection = this.#connection;
+    const report = await connection?.peer?.getStats();
+    if (!report || connection !== this.#connection) return;
+    const sending = sendingOf([...report.values()] as Record<string, unknown>[], performance.now());
+    const rates = this.#last && ratesOf(this.#last, sending);
+    this.#last = sending;
+    if (rates) this.sink.figures({ ...rates, sending });
+  }
+
+  #again(error: unknown, loss: Loss | null): void {
+    if (this.#state === "live" && performance.now() - this.#liveAt > STEADY_MS) this.#attempt = 0;
+    this.#drop();
+    this.sink.trouble(error, loss);
+    // What was taken before will be taken again, so a conflict or a blocked path may pass.
+    const final = loss === null ? isFinal(error) || (!this.#everLive && isConflict(error)) : false;
+    if (final) {
+      this.#set("failed");
+      return;
+    }
+    const own = BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)] as number;
+    this.#attempt += 1;
+    const wait = Math.max(own, (error instanceof Refused ? error.retryAfterMs : null) ?? 0);
+    this.#retry = setTimeout(() => this.#connect(), wait);
+    this.#set(this.#everLive ? "reconnecting" : "connecting");
+  }
+
+  #drop(): void {
+    clearTimeout(this.#retry);
+    clearTimeout(this.#disconnected);
+    clearInterval(this.#figures);
+    const connection = this.#connection;
+    this.#connection = null;
+    connection?.close();
+    this.sink.figures(null);
+  }
+
+  #set(state: PublishState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.sink.state(state);
+  }
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof Refused && error.status === 409;
+}
