@@ -146,4 +146,8 @@ async def test_paths_out_of_the_folder(serve, built, path):
 
 
 def test_only_files_are_loaded(built):
-    assert set(load_static(built)) == {"vitrina-player.js", "vitrina-publish.js", "assets/hls-BX3kd9_a.js"}
+    assert set(load_static(built)) == {
+        "vitrina-player.js",
+        "vitrina-publish.js",
+        "assets/hls-BX3kd9_a.js",
+    }
