@@ -1,0 +1,1 @@
+"""WHIP: live media from browsers and encoders over WebRTC (RFC 9725)."""
