@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 INTERVAL_S = 10.0
-GROWTH_BYTES = 4 * 2**20
+GROWTH_BYTES = 2 * 2**20
 """Less is not worth the milliseconds: the pages are taken again soon."""
-SHRINKAGE_BYTES = 2 * 2**20
+SHRINKAGE_BYTES = 2**20
 _STATM = Path("/proc/self/statm")
 
 
