@@ -113,12 +113,15 @@ class PublishGate(Protocol):
         protocol: str,
         wrap_ticks: int,
         on_revoked: Callable[[str], None],
+        on_key_wanted: Callable[[], None] | None = None,
     ) -> Publication:
         """Start a run; one in progress in the same role is taken over at once.
 
         `wrap_ticks`: modulus of the encoder's clock in 90 kHz ticks (RTMP: 2**32 * 90).
         `on_revoked` is called with a sentence for the producer when the stream is taken away (a
         newer publisher, the stream's removal, a stop): close the connection.
+        `on_key_wanted` is called, at most once a second, while this publisher is on air and
+        somebody waits for a key frame; None where the encoder cannot be asked.
         """
 
 

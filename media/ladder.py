@@ -9,12 +9,14 @@ import structlog
 
 from media.lineup import AUDIO, SOURCE, Lineup
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
+from media.realtime_source import RealtimeSource
 from media.transcode.plan import Plan, Sizes, plan_ladder, square_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from config.settings import LadderSettings
+    from media.realtime import RealtimeFeed
     from media.slate.loop import SlateLoop, SlateOrder
     from media.transcode.pressure import Strain
     from media.transcode.sink import RungSink
@@ -55,6 +57,12 @@ class Encoders(Protocol):
     def order_slate(self, order: SlateOrder) -> None:
         """Have a slate made; `RungSink.slate_made` or `slate_failed` answers, always later."""
 
+    def listen(self, sound: TrackFormat | None) -> None:
+        """Encode `sound` to the rung `opus` from now on; None: no sound any more."""
+
+    def hear(self, packet: Packet) -> None:
+        """Hand over an access unit of that sound; never blocks."""
+
     async def stop(self) -> None:
         """End the worker."""
 
@@ -85,8 +93,11 @@ class Ladder:
         settings: LadderSettings,
         lineup: Lineup,
         make: Callable[[RungSink], Encoders],
+        feed: RealtimeFeed,
     ) -> None:
+        """`feed`: where the worker's pictures go beside the renditions, as soon as they come."""
         self.encoders = make(self)
+        self.realtime = RealtimeSource(feed, self.encoders)
         self._stream = stream
         self._settings = settings
         self._lineup = lineup
@@ -132,6 +143,7 @@ class Ladder:
         # What was fed before goes on: the worker's last pictures of the time before still come.
         self._lineup.hold(fed - before - {AUDIO})
         self._plan = plan
+        self.realtime.keep(rung.name for rung in plan.rungs)
         self.encoders.configure(plan, video=video, audio=audio)
         if newest_boundary is not None:
             self.encoders.boundary(newest_boundary)
@@ -226,12 +238,14 @@ class Ladder:
         """Take the parameters of a rung; its next packet is an IDR on a boundary."""
         if not self._ended:
             self._formats[rung] = fmt
+            self.realtime.rung_format(rung, fmt)
 
     def rung_packet(self, rung: str, packet: Packet) -> None:
         """Take one access unit of a rung, on the show clock."""
         fmt = self._formats.get(rung)
         if self._ended or fmt is None:
             return
+        self.realtime.rung_packet(rung, packet)
         for route in self._routes:
             if route.rung != rung or not route.holds(packet.pts):
                 continue
@@ -245,6 +259,7 @@ class Ladder:
         log.warning("transcode worker lost", stream=self._stream, reason=reason)
         self.restarts += 1
         self._formats.clear()
+        self.realtime.keep(())
         self._lineup.hold(route.name for route in self._routes if route.until is None)
 
     def _bits(self, rung: str) -> int:

@@ -63,6 +63,7 @@ class Packager:
         self._settings = settings
         self._meter = meter
         self._tap = tap
+        self._realtime = ladder.realtime
         self._rule = GridRule(segment=self.segment, longest=safe_segment(hls.segment_ms))
         self._limit = rules.longest_segment(rules.target_duration_s(hls.segment_ms))
         self._announced: dict[Kind, TrackFormat] = {}
@@ -137,6 +138,9 @@ class Packager:
         known = self.formats.get(Kind.AUDIO)
         if known is not None and known.codec is Codec.AAC:
             self._tap.packet(packet)
+        rendition = self.lineup.get(AUDIO)
+        if rendition is not None and rendition.format is not None:
+            self._realtime.sound(packet, rendition.format)
         self.lineup.push(AUDIO, packet)
         self._sounds.main(packet)
 
@@ -150,6 +154,7 @@ class Packager:
                 self._start_video(packet.pts)
         if not self.pictures:
             return
+        self._realtime.packet(packet)
         self._advance_by_picture(packet)
         self._tap.packet(packet)
         if self._passing:
@@ -249,6 +254,7 @@ class Packager:
             self._start_sound(announced, packet.dts)
         # With pictures the grid is theirs, unless they stop coming.
         late = PATIENCE_SOURCE if self.pictures else 0
+        self._realtime.packet(packet)
         self.advance_to(packet.dts - self.segment - late)
         self._tap.packet(packet)
         if packet.codec is Codec.AAC:
@@ -292,6 +298,7 @@ class Packager:
         self.formats = {f.kind: f for f in (video, audio) if f is not None}
         self._decoded |= self.formats
         self._tap.formats(list(self.formats.values()))
+        self._realtime.formats(list(self.formats.values()))
         last = self.grid.last
         since = last.start if last is not None else None
         tracks = self._tracks.names

@@ -22,6 +22,7 @@ from media.lineup import PATIENCE_IDLE, Lineup
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 from media.packager import Packager
 from media.programme import HESITATION, Feeder, Programme
+from media.realtime import RealtimeFeed
 from media.run import Run
 from media.settling import Settling, TrackChange
 from media.slate.desk import SlateDesk, SlateRecipe
@@ -77,12 +78,14 @@ class Show:
         on_started: Callable[[], None],
         now_ns: Callable[[], int],
         tap: PacketTap | None = None,
+        feed: RealtimeFeed | None = None,
         slate: SlateRecipe | None = None,
         languages: Sequence[str] = (),
     ) -> None:
         """`slate`: what stands in for an encoder that is not there; None: gaps.
 
-        `languages`: of the encoder's audio tracks (BCP 47), where it does not tell them.
+        `feed`: who watches without a segment's delay; `languages`: of the encoder's audio tracks
+        (BCP 47), where it does not tell them.
         """
         self.stream = stream
         self.clock = clock
@@ -104,7 +107,13 @@ class Show:
             ),
         )
         self.ended = False
-        self.ladder = Ladder(stream=stream, settings=ladder, lineup=self.lineup, make=encoders)
+        self.ladder = Ladder(
+            stream=stream,
+            settings=ladder,
+            lineup=self.lineup,
+            make=encoders,
+            feed=feed if feed is not None else RealtimeFeed(),
+        )
         self._tap = tap if tap is not None else Tap()
         self._further = FurtherTracks(
             stream=stream,
@@ -379,6 +388,7 @@ class Show:
             self.ladder.end()
             self.lineup.end()
             self._tap.ended()
+            self.ladder.realtime.ended()
 
     def _noted(self, change: Change, finding: Finding) -> None:
         self._meter.finding(self.stream, finding.code, change.value)

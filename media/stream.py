@@ -18,6 +18,7 @@ from media.diagnosis.findings import Code, Severity
 from media.excess import ExcessWatch
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
 from media.model import Kind, Packet, Role, TrackFormat
+from media.realtime import RealtimeFeed
 from media.settling import TrackChange
 from media.show import Show
 from media.slate.desk import recipe_for
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+KEY_INTERVAL_NS = 1_000_000_000
+"""However many viewers ask, an encoder makes a key frame a second for them at most."""
 KEEP_ENDED_S = 120.0
 """An ended show can be played to its end for this long; then its bytes are freed."""
 
@@ -85,7 +88,13 @@ class Publication:
     """One publisher's hold on a stream (`ingest.source.Publication`)."""
 
     def __init__(
-        self, stream: Stream, source: Source, *, on_revoked: Callable[[str], None], limits: Limits
+        self,
+        stream: Stream,
+        source: Source,
+        *,
+        on_revoked: Callable[[str], None],
+        limits: Limits,
+        on_key_wanted: Callable[[], None] | None = None,
     ) -> None:
         self._stream = stream
         self.source = source
@@ -94,6 +103,9 @@ class Publication:
         self._excess = False
         self._tracks: set[tuple[Kind, int]] = set()
         self._on_revoked = on_revoked
+        self._on_key_wanted = on_key_wanted
+        self._key_wanted = False
+        self._key_asked_ns: int | None = None
         self.closed = False
         self.packets = 0
 
@@ -143,6 +155,8 @@ class Publication:
             self._note(excess)
         if not self.closed:
             self.packets += 1
+            if packet.key and packet.track == 0 and packet.kind is Kind.VIDEO:
+                self._key_wanted = False
             self._stream.switcher.push(self.source, packet)
 
     def _note(self, excess: str | None) -> None:
@@ -162,6 +176,21 @@ class Publication:
             log.warning("finding", stream=self.stream, code="excess", text=excess)
             now_ms = self._stream.host.utc_ms()
             findings.report(Code.EXCESS, Severity.WARNING, excess, now_ms=now_ms)
+
+    def want_key(self) -> None:
+        """Ask the encoder for a key frame, now or within a second of the last time."""
+        self._key_wanted = True
+        self.ask_key()
+
+    def ask_key(self) -> None:
+        """Ask for the key frame that is wanted and has not come, at most once a second."""
+        if not self._key_wanted or self.closed or self._on_key_wanted is None:
+            return
+        now_ns = self._stream.host.now_ns()
+        if self._key_asked_ns is None or now_ns - self._key_asked_ns >= KEY_INTERVAL_NS:
+            self._key_wanted = False
+            self._key_asked_ns = now_ns
+            self._on_key_wanted()
 
     def close(self, reason: str) -> None:
         """Let go of the stream. Idempotent."""
@@ -188,6 +217,8 @@ class Stream:
         self.host = host
         self.show: Show | None = None
         self.state = State.IDLE
+        self.realtime = RealtimeFeed()
+        """What viewers without a segment's delay are sent, over all shows."""
         self.switcher = Switcher(
             stream=name,
             show=self.require_show,
@@ -240,10 +271,11 @@ class Stream:
         on_revoked: Callable[[str], None],
         limits: Limits | None = None,
         role: Role = Role.PRIMARY,
+        on_key_wanted: Callable[[], None] | None = None,
     ) -> Publication:
         """Start a publisher's run; one in progress in the same role is taken over at once.
 
-        `limits` bound what it may send; None: the server's.
+        `limits` bound what it may send; None: the server's. `on_key_wanted`: `request_key`.
         """
         if (previous := self._publications.pop(role, None)) is not None:
             log.info("publisher taken over", stream=self.name, role=role.value, protocol=protocol)
@@ -256,9 +288,17 @@ class Stream:
             self.switcher.connect(role=role, protocol=protocol, wrap_ticks=wrap_ticks),
             on_revoked=on_revoked,
             limits=limits or narrow(self.host.settings.limits),
+            on_key_wanted=on_key_wanted,
         )
         log.info("publisher connected", stream=self.name, role=role.value, protocol=protocol)
         return publication
+
+    def request_key(self) -> None:
+        """Ask the encoder on air for a key frame, at most once a second; some cannot be asked."""
+        on_air = self.switcher.on_air
+        for publication in self._publications.values():
+            if publication.source is on_air:
+                publication.want_key()
 
     def left(self, publication: Publication, reason: str) -> None:
         """Note that a publisher is gone (called by `Publication.close`)."""
@@ -298,6 +338,7 @@ class Stream:
             on_started=self._started,
             now_ns=host.now_ns,
             tap=host.tap(self.name),
+            feed=self.realtime,
             slate=recipe_for(host.settings, self.name),
             languages=own.audio_languages if own is not None else (),
         )
@@ -334,6 +375,8 @@ class Stream:
         now = self.host.now_ns()
         if self._publications:
             self.switcher.tick()
+            for publication in self._publications.values():
+                publication.ask_key()
         elif self._ahead_ns is not None:
             if now - self._ahead_ns >= self.host.settings.streams.open_ahead_s * 1e9:
                 self.end()

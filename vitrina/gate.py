@@ -82,6 +82,7 @@ class Gate:
         protocol: str,
         wrap_ticks: int,
         on_revoked: Callable[[str], None],
+        on_key_wanted: Callable[[], None] | None = None,
     ) -> Publication:
         """Start a publisher's run on a stream."""
         return self._registry.add(grant.stream).publish(
@@ -90,6 +91,7 @@ class Gate:
             on_revoked=on_revoked,
             limits=grant.limits,
             role=grant.role,
+            on_key_wanted=on_key_wanted,
         )
 
 

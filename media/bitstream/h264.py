@@ -21,6 +21,8 @@ NAL_AUD = 9
 
 _WHAT = "H.264 SPS"
 _LAST_VCL = 5
+_BASELINE = 66
+"""It has no B slices (A.2.1)."""
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 # Profiles for which avcC carries chroma format and bit depths (ISO 14496-15 5.3.3.1.2).
 _AVCC_EXTENDED = frozenset({100, 110, 122, 144})
@@ -130,6 +132,16 @@ def in_band_parameter_sets(payload: bytes, length_size: int = 4) -> list[bytes]:
     ]
 
 
+def reorder_frames(avcc: bytes) -> int | None:
+    """Return how many pictures may be decoded before and shown after another; None: not told.
+
+    Encoders with B-frames tell it nearly always, those for realtime often do not.
+    """
+    told = [parse_sps(sps).reorder_frames for sps in parse_avcc(avcc).sps]
+    known = [frames for frames in told if frames is not None]
+    return max(known) if len(known) == len(told) else None
+
+
 def sps_dimensions(sps: bytes) -> tuple[int, int]:
     """Return (width, height) after cropping of an SPS NAL unit."""
     picture = parse_sps(sps)
@@ -154,7 +166,7 @@ def parse_sps(sps: bytes) -> PictureFormat:
         reader.skip(1)
         if reader.flag():
             _skip_scaling_lists(reader, 12 if chroma_idc == 3 else 8)
-    _skip_order_count(reader)
+    in_order = _skip_order_count(reader) or profile == _BASELINE
     reader.ue("max_num_ref_frames", 16)
     reader.skip(1)
     width_mbs = reader.ue("pic_width_in_mbs_minus1") + 1
@@ -183,6 +195,7 @@ def parse_sps(sps: bytes) -> PictureFormat:
         bit_depth_chroma=chroma_depth,
         chroma=CHROMA_NAMES[chroma_idc],
         colour=vui.colour,
+        reorder_frames=0 if in_order else vui.reorder_frames,
     )
 
 
@@ -199,8 +212,11 @@ def _skip_scaling_lists(reader: BitReader, count: int) -> None:
             last = following
 
 
-def _skip_order_count(reader: BitReader) -> None:
-    """Pass over frame numbering and picture order count (H.264 7.3.2.1.1)."""
+def _skip_order_count(reader: BitReader) -> bool:
+    """Pass over frame numbering and picture order count (H.264 7.3.2.1.1).
+
+    True where pictures are shown in the order of their decoding (8.2.1.3).
+    """
     reader.ue("log2_max_frame_num_minus4", 12)
     kind = reader.ue("pic_order_cnt_type", 2)
     if kind == 0:
@@ -211,3 +227,4 @@ def _skip_order_count(reader: BitReader) -> None:
         reader.se("offset_for_top_to_bottom_field")
         for _ in range(reader.ue("num_ref_frames_in_pic_order_cnt_cycle", 255)):
             reader.se("offset_for_ref_frame")
+    return kind == 2

@@ -42,6 +42,9 @@ class PictureFormat:
     bit_depth_chroma: int = 8
     chroma: str = "4:2:0"
     colour: Colour | None = None
+    reorder_frames: int | None = None
+    """Pictures that may be decoded before and shown after another; None where it is not told,
+    and for codecs other than H.264."""
 
 
 def sample_aspect_ratio(idc: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The worker's two decoding threads: pictures into the cascade, sound into AAC."""
+"""The worker's decoding threads: pictures into the cascade, sound into AAC or Opus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from media.transcode.messages import (
     Coded,
     Configure,
     Finish,
+    Listen,
     MakeSlate,
     Opened,
     Relief,
@@ -22,7 +23,7 @@ from media.transcode.messages import (
     SlateMade,
     Source,
 )
-from media.transcode.plan import AUDIO
+from media.transcode.plan import REALTIME_SOUND
 from media.transcode.queues import PacketQueue, Picture
 from media.transcode.rungs import RungThread
 from media.transcode.sound import AudioTranscoder
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-    from media.transcode.messages import FromWorker
+    from media.transcode.messages import FromWorker, SourceTrack
+    from media.transcode.plan import AudioPlan
     from media.transcode.queues import Item
     from media.transcode.sound import AudioUnit
 
@@ -254,21 +256,29 @@ class VideoThread:
 
 
 class AudioThread:
-    """Owns the audio transcoder. Hand-offs as `VideoThread`; sound is never dropped."""
+    """Owns the audio transcoder of `rung`. Hand-offs as `VideoThread`; sound is never dropped.
+
+    `plan.AUDIO` is what `Configure` plans, `plan.OPUS` what `Listen` asks for.
+    """
 
     def __init__(
-        self, *, send: Callable[[FromWorker], None], failed: Callable[[Exception], None]
+        self,
+        rung: str,
+        *,
+        send: Callable[[FromWorker], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self.inbox = PacketQueue(time.monotonic_ns)
         self.consumed = 0
         self.errors = 0
         self._send = send
         self._failed = failed
-        self._configured: Configure | None = None
+        self._rung = rung
+        self._job: tuple[SourceTrack, AudioPlan] | None = None
         self._transcoder: AudioTranscoder | None = None
         self._announced = b""
         self._last_end: int | None = None
-        self._thread = threading.Thread(target=self._run, name="decode-audio", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"decode-{rung}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -291,7 +301,9 @@ class AudioThread:
                 self._convert(item)
                 self.consumed += 1
             case Configure():
-                self._configure(item)
+                self._take_job(item.audio, item.plan.audio)
+            case Listen():
+                self._take_job(item.track, REALTIME_SOUND)
             case Finish():
                 self._close()
                 return False
@@ -299,9 +311,10 @@ class AudioThread:
                 pass
         return True
 
-    def _configure(self, item: Configure) -> None:
-        before, self._configured = self._configured, item
-        if before is None or (before.audio, before.plan.audio) != (item.audio, item.plan.audio):
+    def _take_job(self, track: SourceTrack | None, plan: AudioPlan | None) -> None:
+        before = self._job
+        self._job = (track, plan) if track is not None and plan is not None else None
+        if self._job != before:
             self._close()
 
     def _close(self) -> None:
@@ -310,12 +323,11 @@ class AudioThread:
             self._transcoder = None
 
     def _convert(self, source: Source) -> None:
-        configured = self._configured
-        if configured is None or configured.audio is None or configured.plan.audio is None:
+        if self._job is None:
             return
         try:
             if self._transcoder is None:
-                self._transcoder = AudioTranscoder(configured.audio, configured.plan.audio)
+                self._transcoder = AudioTranscoder(*self._job)
             units = self._transcoder.convert(source)
         except DecodeFailed:
             self.errors += 1
@@ -325,11 +337,18 @@ class AudioThread:
     def _emit(self, units: list[AudioUnit]) -> None:
         if units and self._transcoder is not None and self._transcoder.config != self._announced:
             self._announced = self._transcoder.config
-            self._send(Opened(rung=AUDIO, extradata=self._announced))
+            self._send(Opened(rung=self._rung, extradata=self._announced))
         for pts, duration, payload in units:
             if self._last_end is not None and pts < self._last_end:
                 continue
             self._last_end = pts + duration
             self._send(
-                Coded(rung=AUDIO, dts=pts, pts=pts, duration=duration, key=True, payload=payload)
+                Coded(
+                    rung=self._rung,
+                    dts=pts,
+                    pts=pts,
+                    duration=duration,
+                    key=True,
+                    payload=payload,
+                )
             )

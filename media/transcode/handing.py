@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from media.model import Packet, TrackFormat
 
 
-def source_of(packet: Packet, *, sent_ns: int, replay: bool) -> Source:
+def source_of(
+    packet: Packet, *, sent_ns: int, replay: bool = False, realtime: bool = False
+) -> Source:
     """Return an access unit's message; `sent_ns` is the monotonic clock of the machine."""
     return Source(
         kind=packet.kind,
@@ -21,6 +23,7 @@ def source_of(packet: Packet, *, sent_ns: int, replay: bool) -> Source:
         sent_ns=sent_ns,
         replay=replay,
         payload=packet.payload,
+        realtime=realtime,
     )
 
 

@@ -56,6 +56,15 @@ class Source:
     replay: bool
     """Sent again to a restarted worker, as decoder state."""
     payload: bytes
+    realtime: bool = False
+    """Sound for `plan.OPUS`, of the track that `Listen` named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Somebody listens without a segment's delay: encode this sound to Opus; None: nobody does."""
+
+    track: SourceTrack | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +114,7 @@ class Opened:
 
     rung: str
     extradata: bytes
-    """Annex B parameter sets (video) or AudioSpecificConfig (audio)."""
+    """Annex B parameter sets (video), AudioSpecificConfig or OpusHead (audio)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +127,7 @@ class Coded:
     duration: int
     key: bool
     payload: bytes
-    """Length-prefixed NAL units or a raw AAC access unit."""
+    """Length-prefixed NAL units, a raw AAC access unit or an Opus packet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,5 +190,5 @@ class Fault:
     text: str
 
 
-ToWorker = Configure | Source | Boundary | Relief | MakeSlate | Finish
+ToWorker = Configure | Source | Listen | Boundary | Relief | MakeSlate | Finish
 FromWorker = Opened | Coded | Report | SlateMade | SlateFailed | Fault

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 AUDIO = "audio"
 """Name of the re-encoded audio rendition."""
+OPUS = "opus"
+"""Name of the sound that is encoded for viewers without a segment's delay."""
 BUFFER_SECONDS = 2
 """VBV buffer in seconds of `maxrate`: one segment may hold one burst."""
 PRESET_SOURCE_LINES = 720
@@ -47,14 +49,19 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPlan:
-    """How sound that is not AAC becomes AAC-LC."""
+    """What sound becomes: AAC-LC where it is not AAC, or Opus."""
 
+    codec: Codec = Codec.AAC
     sample_rate: int
     """Hz."""
     channels: int
     """1 or 2."""
     bitrate: int
     """Bits a second."""
+
+
+REALTIME_SOUND = AudioPlan(codec=Codec.OPUS, sample_rate=48_000, channels=2, bitrate=96_000)
+"""Stereo without a flaw that is heard, for a hundredth of a picture's bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

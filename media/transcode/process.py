@@ -18,6 +18,7 @@ from media.transcode.messages import (
     Configure,
     Fault,
     Finish,
+    Listen,
     Opened,
     Report,
     SlateFailed,
@@ -82,6 +83,8 @@ class Transcoder:
         self._now_ns = now_ns
         self._log = log.bind(stream=stream)
         self._configured: Configure | None = None
+        self._listen: Listen | None = None
+        """What somebody listens to without a segment's delay, since anybody did."""
         self._link: WorkerLink | None = None
         self._hang = HangRule(0.0)
         self._replay = Replay()
@@ -150,7 +153,7 @@ class Transcoder:
         self._returns.plan(plan)
         self._reports.plan(plan)
         if self._link is not None and not self._link.finishing:
-            if plan.empty:
+            if self._idle:
                 self._finish(self._link)
             else:
                 self._link.send(after)
@@ -201,6 +204,25 @@ class Transcoder:
     def _picture_worker(self) -> WorkerLink | None:
         return self._link if self._wants(Kind.VIDEO) else None
 
+    def listen(self, sound: TrackFormat | None) -> None:
+        """Encode `sound` to the rung `opus` from now on; None: nobody listens any more.
+
+        Starts a worker where none runs; it stays until `stop`, so that it need not start again.
+        """
+        self._listen = Listen(track=track_of(sound))
+        if self._link is not None:
+            self._link.send(self._listen)
+        self._wake.set()
+
+    def hear(self, packet: Packet) -> None:
+        """Hand over an access unit of that sound, on the show clock. Never blocks."""
+        if self._link is None or self._listen is None:
+            return
+        self._returns.heard(packet)
+        self._hang.pushed(self._now_s())
+        if not self._link.send(source_of(packet, sent_ns=self._now_ns(), realtime=True)):
+            self._reports.dropped()
+
     async def stop(self) -> None:
         """Flush what is coded, end the worker and wait for `run` to return; at most 2.5 s."""
         self._stopping = True
@@ -227,7 +249,7 @@ class Transcoder:
         backoff = Backoff()
         while not self._stopping:
             self._wake.clear()
-            if self._configured is None or self._configured.plan.empty:
+            if self._idle:
                 await self._wake.wait()
                 continue
             started = self._now_s()
@@ -307,10 +329,12 @@ class Transcoder:
     def _prime(self, link: WorkerLink) -> None:
         """Tell a new worker everything: plan, pressure, and what it needs to catch up."""
         configured = self._configured
-        if configured is None or self._stopping or configured.plan.empty:
+        if configured is None or self._stopping or self._idle:
             self._finish(link)
             return
         link.send(configured)
+        if self._listen is not None:
+            link.send(self._listen)
         if self._reports.step:
             link.send(self._reports.relief)
         for item in self._replay.video():
@@ -364,6 +388,13 @@ class Transcoder:
 
     def _worker_said(self, line: str) -> None:
         self._log.warning("transcode worker says", line=line)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether there is nothing for a worker to do."""
+        if self._configured is None:
+            return True
+        return self._configured.plan.empty and self._listen is None
 
     def _wants(self, kind: Kind) -> bool:
         if self._configured is None:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-    from media.transcode.messages import Boundary, Configure, Finish, MakeSlate
+    from media.transcode.messages import Boundary, Configure, Finish, Listen, MakeSlate
 
-    Item = Configure | Source | Boundary | MakeSlate | Finish
+    Item = Configure | Source | Listen | Boundary | MakeSlate | Finish
 
 MAX_PICTURES = 8
 MAX_PACKETS = 4096

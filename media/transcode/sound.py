@@ -1,4 +1,4 @@
-"""PyAV's audio side: whatever is not AAC to AAC-LC. Used by one thread."""
+"""PyAV's audio side: whatever is not AAC to AAC-LC, any sound to Opus. Used by one thread each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.codec.context import Flags
 
@@ -14,13 +15,13 @@ from media.model import TICKS_PER_SECOND, Codec
 from media.transcode.libav import TIME_BASE, DecodeFailed, EncoderFailed
 
 if TYPE_CHECKING:
-    from av.audio.frame import AudioFrame
-
     from media.transcode.messages import Source, SourceTrack
     from media.transcode.plan import AudioPlan
 
 FRAME_SAMPLES = 1024
 """Samples of one AAC-LC access unit (ISO 14496-3 4.5.2.1.1)."""
+OPUS_SAMPLES = 960
+"""Samples of the 20 ms that an Opus packet has."""
 DECODERS = {
     Codec.OPUS: "opus",
     Codec.MP3: "mp3float",
@@ -33,6 +34,11 @@ STRETCH_SAMPLES = 1000
 """aresample may add or take this many samples a second to follow the timestamps."""
 JUMP_SECONDS = 0.1
 """Below this a deviation is stretched away, above it is filled or cut (swresample's default)."""
+HOLE = TICKS_PER_SECOND // 200
+"""Opus comes over networks that lose packets, and its times are exact: from here on missing sound
+is a lost or silent packet. Stretched over it, all that follows would be early for seconds."""
+LONG_HOLE = 2 * TICKS_PER_SECOND
+"""Sound that stopped for longer goes on where it comes back: to fill an hour takes a gigabyte."""
 
 AudioUnit = tuple[int, int, bytes]
 """pts and duration in ticks, raw AAC access unit."""
@@ -41,8 +47,8 @@ AudioUnit = tuple[int, int, bytes]
 class AudioTranscoder:
     """Decodes one audio track and encodes it again.
 
-    Access units start at multiples of 1024 samples of the show clock: a restarted worker
-    continues on the grid of the one before.
+    Frames start at multiples of their length on the show clock: a restarted worker continues on
+    the grid of the one before. Holes are silent, and move nothing.
     """
 
     def __init__(self, track: SourceTrack, plan: AudioPlan) -> None:
@@ -53,13 +59,18 @@ class AudioTranscoder:
         self._encoder = _open_encoder(plan, self._layout)
         self._resampler: AudioResampler | None = None
         self._resampled: tuple[str, str, int] | None = None
+        self._frame = OPUS_SAMPLES if plan.codec is Codec.OPUS else FRAME_SAMPLES
+        self._format = "flt" if plan.codec is Codec.OPUS else "fltp"
+        self._exact = track.codec is Codec.OPUS
         self._time_base = Fraction(1, plan.sample_rate)
-        self._shift = 0
+        self._heard: int | None = None
+        """Where the newest decoded sound ends, in ticks."""
         self._end: int | None = None
+        """Where the sound that the encoder was given ends, in its samples."""
 
     @property
     def config(self) -> bytes:
-        """AudioSpecificConfig of what comes out."""
+        """AudioSpecificConfig or OpusHead of what comes out."""
         return self._encoder.extradata or b""
 
     def convert(self, source: Source) -> list[AudioUnit]:
@@ -76,8 +87,21 @@ class AudioTranscoder:
             if frame.pts is None:
                 frame.pts = source.pts
             frame.time_base = TIME_BASE
-            units += self._encode(self._resample(frame))
+            for part in self._filled(frame):
+                units += self._encode(self._resample(part))
         return units
+
+    def _filled(self, frame: AudioFrame) -> list[AudioFrame]:
+        """Return the frame, with silence before it where packets are missing."""
+        assert frame.pts is not None
+        before, self._heard = self._heard, frame.pts + _ticks(frame.samples, frame.sample_rate)
+        missing = frame.pts - before if before is not None else 0
+        if missing > LONG_HOLE:
+            self._resampler = None
+        elif missing >= HOLE and self._exact and before is not None:
+            samples = missing * frame.sample_rate // TICKS_PER_SECOND
+            return [_silence(frame, pts=before, samples=samples), frame]
+        return [frame]
 
     def flush(self) -> list[AudioUnit]:
         """Return what decoder, resampler and encoder still hold."""
@@ -106,16 +130,17 @@ class AudioTranscoder:
     def _open_resampler(self, frame: AudioFrame) -> AudioResampler:
         start = (frame.pts or 0) * self._rate // TICKS_PER_SECOND
         first = max(start, self._end or 0)
-        grid = -(-first // FRAME_SAMPLES) * FRAME_SAMPLES
+        grid = -(-first // self._frame) * self._frame
         return AudioResampler(
-            format="fltp",
+            format=self._format,
             layout=self._layout,
             rate=self._rate,
-            frame_size=FRAME_SAMPLES,
+            frame_size=self._frame,
             options={
                 "async": str(STRETCH_SAMPLES),
                 "min_hard_comp": str(JUMP_SECONDS),
-                "first_pts": str(grid),
+                # In samples of what comes in (swr_init multiplies by the rate that goes out).
+                "first_pts": str(grid * frame.sample_rate // self._rate),
                 # Mixed down to stereo, five loud channels must not clip.
                 "rematrix_maxval": "1.0",
             },
@@ -131,19 +156,30 @@ class AudioTranscoder:
             try:
                 packets = self._encoder.encode(frame)
             except (av.FFmpegError, ValueError) as err:
-                raise EncoderFailed(f"the AAC encoder broke: {err}") from err
+                raise EncoderFailed(f"the sound's encoder broke: {err}") from err
             units += [
-                _unit(packet.pts, bytes(packet), self._rate)
+                self._unit(packet.pts, bytes(packet))
                 for packet in packets
                 if packet.pts is not None
             ]
         return units
 
+    def _unit(self, samples: int, payload: bytes) -> AudioUnit:
+        pts = _ticks(samples, self._rate)
+        return pts, _ticks(samples + self._frame, self._rate) - pts, payload
 
-def _unit(samples: int, payload: bytes, rate: int) -> AudioUnit:
-    pts = samples * TICKS_PER_SECOND // rate
-    end = (samples + FRAME_SAMPLES) * TICKS_PER_SECOND // rate
-    return pts, end - pts, payload
+
+def _ticks(samples: int, rate: int) -> int:
+    return samples * TICKS_PER_SECOND // rate
+
+
+def _silence(like: AudioFrame, *, pts: int, samples: int) -> AudioFrame:
+    """Return silence that a decoder could have made in place of `like`."""
+    frame = AudioFrame(like.format.name, like.layout.name, samples)
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, pts, TIME_BASE
+    return frame
 
 
 def _open_decoder(track: SourceTrack) -> AudioCodecContext:
@@ -165,16 +201,20 @@ def _open_decoder(track: SourceTrack) -> AudioCodecContext:
 
 
 def _open_encoder(plan: AudioPlan, layout: str) -> AudioCodecContext:
-    encoder = av.CodecContext.create("aac", "w")
+    opus = plan.codec is Codec.OPUS
+    encoder = av.CodecContext.create("libopus" if opus else "aac", "w")
     encoder.sample_rate = plan.sample_rate
     encoder.layout = layout
-    encoder.format = "fltp"
+    encoder.format = "flt" if opus else "fltp"
     encoder.bit_rate = plan.bitrate
     encoder.time_base = Fraction(1, plan.sample_rate)
     encoder.thread_count = 1
     encoder.flags |= Flags.global_header
+    if opus:
+        # Without SILK the look-ahead is 2.5 ms in place of 6.5; at this rate it has no part.
+        encoder.options = {"application": "lowdelay", "frame_duration": "20"}
     try:
         encoder.open()
     except (av.FFmpegError, ValueError) as err:
-        raise EncoderFailed(f"the AAC encoder does not open: {err}") from err
+        raise EncoderFailed(f"the {plan.codec} encoder does not open: {err}") from err
     return encoder

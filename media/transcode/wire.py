@@ -22,6 +22,7 @@ from media.transcode.messages import (
     Fault,
     Finish,
     FromWorker,
+    Listen,
     MakeSlate,
     Opened,
     Relief,
@@ -49,8 +50,8 @@ _CODED = struct.Struct(">BqqIB")
 _BOUNDARY = struct.Struct(">q")
 _SERIAL = struct.Struct(">q")
 
-_KEY, _VIDEO, _REPLAY = 1, 2, 4
-T_CONFIGURE, T_SOURCE, T_BOUNDARY, T_RELIEF, T_FINISH, T_MAKE_SLATE = 1, 2, 3, 4, 5, 6
+_KEY, _VIDEO, _REPLAY, _REALTIME = 1, 2, 4, 8
+T_CONFIGURE, T_SOURCE, T_BOUNDARY, T_RELIEF, T_FINISH, T_MAKE_SLATE, T_LISTEN = range(1, 8)
 T_OPENED, T_CODED, T_REPORT, T_FAULT, T_SLATE_MADE, T_SLATE_FAILED = 65, 66, 67, 68, 69, 70
 
 
@@ -64,7 +65,7 @@ def encode(message: ToWorker | FromWorker) -> list[bytes]:
         case Source():
             flags = (message.key and _KEY) | (message.kind is Kind.VIDEO and _VIDEO)
             body = _SOURCE.pack(
-                flags | (message.replay and _REPLAY),
+                flags | (message.replay and _REPLAY) | (message.realtime and _REALTIME),
                 message.dts,
                 message.pts,
                 message.duration,
@@ -83,6 +84,8 @@ def encode(message: ToWorker | FromWorker) -> list[bytes]:
             return _json_frame(T_CONFIGURE, message)
         case Relief():
             return _json_frame(T_RELIEF, message)
+        case Listen():
+            return _json_frame(T_LISTEN, message)
         case Opened():
             return _json_frame(T_OPENED, message)
         case Report():
@@ -140,7 +143,7 @@ def _frame(kind: int, body: bytes, payload: bytes = b"") -> list[bytes]:
 
 
 def _json_frame(
-    kind: int, message: Configure | Relief | Opened | Report | MakeSlate
+    kind: int, message: Configure | Relief | Listen | Opened | Report | MakeSlate
 ) -> list[bytes]:
     return _frame(kind, json.dumps(asdict(message), default=_to_json).encode())
 
@@ -186,6 +189,7 @@ def _parse_source(body: bytes) -> Source:
         sent_ns=sent_ns,
         replay=bool(flags & _REPLAY),
         payload=body[_SOURCE.size :],
+        realtime=bool(flags & _REALTIME),
     )
 
 
@@ -216,11 +220,20 @@ def _parse_configure(body: bytes) -> Configure:
     return Configure(
         plan=Plan(
             rungs=tuple(Rung(**rung) for rung in plan["rungs"]),
-            audio=None if audio is None else AudioPlan(**audio),
+            audio=None if audio is None else _audio_plan(audio),
         ),
         video=_track(data["video"]),
         audio=_track(data["audio"]),
         max_pixels=int(data["max_pixels"]),
+    )
+
+
+def _audio_plan(data: dict[str, Any]) -> AudioPlan:
+    return AudioPlan(
+        codec=Codec(data["codec"]),
+        sample_rate=int(data["sample_rate"]),
+        channels=int(data["channels"]),
+        bitrate=int(data["bitrate"]),
     )
 
 
@@ -318,6 +331,7 @@ _PARSERS: dict[int, Callable[[bytes], ToWorker | FromWorker]] = {
     T_SOURCE: _parse_source,
     T_BOUNDARY: _parse_boundary,
     T_RELIEF: _parse_relief,
+    T_LISTEN: lambda body: Listen(track=_track(json.loads(body)["track"])),
     T_FINISH: lambda _body: Finish(),
     T_MAKE_SLATE: _parse_make_slate,
     T_OPENED: _parse_opened,

@@ -1,8 +1,8 @@
 """The worker process: `python -m media.transcode.worker FD NICE MEMORY`.
 
 FD is one end of a stream socket pair, inherited. The main thread reads it; `decode-video`,
-`decode-audio`, one `rung-NAME` each and `report` do the rest. The process ends when the
-socket does, so that none outlives the server.
+`decode-audio`, `decode-opus`, one `rung-NAME` each and `report` do the rest. The process ends
+when the socket does, so that none outlives the server.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from media.transcode.messages import (
     Configure,
     Fault,
     Finish,
+    Listen,
     MakeSlate,
     Relief,
     Report,
     Source,
 )
+from media.transcode.plan import AUDIO, OPUS
 from media.transcode.wire import Decoder, encode
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ class Worker:
         self._sock = sock
         self._outlet = Outlet(sock)
         self._video = VideoThread(send=self._outlet.send, failed=self._fail)
-        self._audio = AudioThread(send=self._outlet.send, failed=self._fail)
+        self._audio = AudioThread(AUDIO, send=self._outlet.send, failed=self._fail)
+        self._opus = AudioThread(OPUS, send=self._outlet.send, failed=self._fail)
         self._finished = threading.Event()
 
     def run(self) -> None:
@@ -73,6 +76,7 @@ class Worker:
         self._outlet.send(self._report())
         self._video.start()
         self._audio.start()
+        self._opus.start()
         reporter = threading.Thread(target=self._report_forever, name="report", daemon=True)
         reporter.start()
         decoder = Decoder()
@@ -84,6 +88,7 @@ class Worker:
                 if not self._dispatch(message):
                     self._video.join()
                     self._audio.join()
+                    self._opus.join()
                     self._finished.set()
                     reporter.join()
                     self._outlet.send(self._report())
@@ -91,6 +96,8 @@ class Worker:
 
     def _dispatch(self, message: ToWorker | FromWorker) -> bool:
         match message:
+            case Source(realtime=True) | Listen():
+                self._opus.inbox.put(message)
             case Source(kind=Kind.AUDIO):
                 self._audio.inbox.put(message)
             case Source() | Boundary() | MakeSlate():
@@ -103,6 +110,7 @@ class Worker:
             case Finish():
                 self._video.inbox.put(message)
                 self._audio.inbox.put(message)
+                self._opus.inbox.put(message)
                 return False
         return True
 
@@ -123,8 +131,8 @@ class Worker:
     def _report(self) -> Report:
         now = time.monotonic_ns()
         return Report(
-            consumed=self._video.consumed + self._audio.consumed,
-            decode_errors=self._video.errors + self._audio.errors,
+            consumed=self._video.consumed + self._audio.consumed + self._opus.consumed,
+            decode_errors=self._video.errors + self._audio.errors + self._opus.errors,
             skipped=self._video.skipped,
             decode_age_ms=max(self._video.inbox.age_ns(), self._audio.inbox.age_ns()) // 1_000_000,
             catching_up=self._video.catching_up,

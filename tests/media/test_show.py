@@ -105,6 +105,12 @@ class Worker:
     def boundary(self, ticks: int) -> None:
         self.boundaries.append(ticks)
 
+    def listen(self, sound: TrackFormat | None) -> None:
+        del sound
+
+    def hear(self, packet: Packet) -> None:
+        del packet
+
     def order_slate(self, order: SlateOrder) -> None:
         self.orders.append(order)
 

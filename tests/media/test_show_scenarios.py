@@ -207,6 +207,12 @@ class Worker:
     def boundary(self, ticks: int) -> None:
         self.marks.append(ticks)
 
+    def listen(self, sound: TrackFormat | None) -> None:
+        del sound
+
+    def hear(self, packet: Packet) -> None:
+        del packet
+
     def order_slate(self, order: SlateOrder) -> None:
         self.orders.append((self.world.now_ns + self.delay_ms * MS, order))
 

@@ -56,6 +56,12 @@ class NoEncoders:
     def boundary(self, ticks: int) -> None:
         del ticks
 
+    def listen(self, sound: TrackFormat | None) -> None:
+        del sound
+
+    def hear(self, packet: Packet) -> None:
+        del packet
+
     def order_slate(self, order: SlateOrder) -> None:
         del order
 

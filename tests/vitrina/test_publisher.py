@@ -47,7 +47,13 @@ class Recorder:
         return Grant(stream=self.stream)
 
     def open(
-        self, grant: Grant, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
+        self,
+        grant: Grant,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        on_revoked: Callable[[str], None],
+        on_key_wanted: Callable[[], None] | None = None,
     ) -> Recorder:
         return self
 

@@ -173,7 +173,13 @@ class RecordingGate:
         return Grant(stream=self.keys[key], limits=self.limits)
 
     def open(
-        self, grant: Grant, *, protocol: str, wrap_ticks: int, on_revoked: Callable[[str], None]
+        self,
+        grant: Grant,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        on_revoked: Callable[[str], None],
+        on_key_wanted: Callable[[], None] | None = None,
     ) -> RecordingPublication:
         stream = grant.stream
         assert protocol in ("rtmp", "rtmps")
