@@ -30,6 +30,7 @@ IO = {"asyncio", "socket", "threading", "time", "av", "aiohttp"}
 
 SANS_IO = [
     "ingest/rtmp/*.py",
+    "ingest/whip/*.py",
     "media/bitstream/*.py",
     "media/blockcode.py",
     "media/standby/catchup.py",
@@ -77,6 +78,7 @@ WITH_IO = {
     "ingest/rtmp/door.py",
     "ingest/rtmp/intake.py",
     "ingest/rtmp/server.py",
+    "ingest/whip/service.py",
     "webrtc/ice.py",
     "webrtc/peer.py",
     "webrtc/session.py",
