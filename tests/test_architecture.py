@@ -29,8 +29,8 @@ FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob(
 IO = {"asyncio", "socket", "threading", "time", "av", "aiohttp"}
 
 SANS_IO = [
+    "delivery/whep/*.py",
     "ingest/rtmp/*.py",
-    "ingest/whip/*.py",
     "media/bitstream/*.py",
     "media/blockcode.py",
     "media/standby/catchup.py",
@@ -78,7 +78,10 @@ WITH_IO = {
     "ingest/rtmp/door.py",
     "ingest/rtmp/intake.py",
     "ingest/rtmp/server.py",
-    "ingest/whip/service.py",
+    "delivery/whep/cues.py",
+    "delivery/whep/service.py",
+    "delivery/whep/stage.py",
+    "webrtc/channels.py",
     "webrtc/ice.py",
     "webrtc/peer.py",
     "webrtc/session.py",
@@ -88,7 +91,7 @@ WITH_IO = {
 ALLOWED = {
     "av": ("media/transcode/", "media/record/"),
     "aioice": ("webrtc/ice.py", "webrtc/peer.py"),
-    "aiortc": ("webrtc/peer.py",),
+    "aiortc": ("webrtc/channels.py", "webrtc/peer.py"),
     "pylibsrtp": ("webrtc/peer.py",),
     "cv2": ("overlay/",),
     "PIL": ("media/transcode/lettering.py",),

@@ -30,14 +30,14 @@ FADE = 2 * TICKS_PER_SECOND
 SLEW = 0.02
 """Of the time that passes; a picture of 33 ms is moved by 0.7 ms at most."""
 FAST_SLEW = 0.1
-FAR = 60 * TICKS_PER_SECOND // 1000
-"""Pictures farther away than this hurry: it would be noticed (ITU-R BT.1359)."""
+FAR = TICKS_PER_SECOND // 5
+"""Pictures farther away than this hurry."""
 REPORTS = 5
 """Of which the middle one counts."""
 STALE = 60 * TICKS_PER_SECOND
 """Reports older than this say nothing any more."""
 IMPLAUSIBLE = 5 * TICKS_PER_SECOND
-"""A time so far from its arrival is wrong."""
+"""A report of a time so far from its arrival is wrong."""
 APART = TICKS_PER_SECOND
 """By so much may the sender's clock in two reports differ against their arrival."""
 DISAGREE = 2 * TICKS_PER_SECOND
@@ -71,8 +71,6 @@ class StreamClock:
         self._least: int | None = None
         self._least_before: int | None = None
         self._window_end = 0
-        self._stood = False
-        """Timestamps stood still while time passed."""
         self._last: int | None = None
         self._last_raw = 0
         self._last_arrived = 0
@@ -98,16 +96,10 @@ class StreamClock:
             self._origin, self._offset = timestamp, arrived
             self._window_end = arrived + WINDOW
         self._newest = timestamp
-        if arrived >= self._window_end and self._least is not None:
-            before = self._least_before
-            self._stood = before is not None and self._least - before > FORWARD
-            if not self._stood:
-                self._least_before, self._least = self._least, None
+        if arrived >= self._window_end:
+            self._least_before, self._least = self._least, None
             self._window_end = arrived + WINDOW
         delay = arrived - self._raw(timestamp)
-        known = self._delay()
-        if known is not None and delay < known - FORWARD:
-            return  # timestamps jumped: `map` begins anew
         if self._least is None or delay < self._least:
             self._least = delay
 
@@ -139,8 +131,7 @@ class StreamClock:
             self._slew(min(max(raw - self._last_raw, 0), TICKS_PER_SECOND), arrived)
             time = raw + round(self._shift)
             passed = max(arrived - self._last_arrived, 0)
-            plausible = -BACKWARD < time - self._last <= passed + FORWARD
-            if self._stood or not plausible or time > arrived + IMPLAUSIBLE:
+            if not -BACKWARD < time - self._last <= passed + FORWARD:
                 time = self._begin_anew(timestamp, arrived)
                 raw = self._raw(timestamp)
             elif time <= self._last:
@@ -169,7 +160,6 @@ class StreamClock:
         time = max(arrived - usual + round(self._shift), self._last + 1)
         self._origin, self._offset = timestamp, time - round(self._shift)
         self._reports.clear()
-        self._stood = False
         self._least = arrived - self._offset
         self._least_before = None
         self._newest = timestamp

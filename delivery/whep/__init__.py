@@ -1,0 +1,1 @@
+"""WHEP: a stream's pictures, sound and cues to viewers over WebRTC."""

@@ -1,0 +1,117 @@
+"""One RTP stream to one viewer: its numbers, its clock, what it remembers (sans-IO)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from media.model import TICKS_PER_SECOND
+from webrtc.header import HeaderWriter
+from webrtc.history import SentHistory
+from webrtc.rtcp import SenderReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from webrtc.extensions import ExtensionMap
+    from webrtc.history import HistoryLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTerms:
+    """What the answer and chance say of a stream."""
+
+    ssrc: int
+    payload_type: int
+    clock_rate: int
+    mid: str | None
+    ids: ExtensionMap
+    first_sequence: int
+    """16 random bits."""
+    offset: int
+    """32 random bits, added to every timestamp (RFC 3550 section 5.1)."""
+    rtx_ssrc: int | None = None
+    rtx_payload_type: int | None = None
+    """None: retransmissions go out as they were (no RFC 4588)."""
+    rtx_first_sequence: int = 0
+
+
+class Outgoing:
+    """Numbers the packets of a stream and answers what is asked again."""
+
+    def __init__(self, terms: StreamTerms, *, limits: HistoryLimits | None = None) -> None:
+        self.terms = terms
+        self._writer = HeaderWriter(
+            ssrc=terms.ssrc, payload_type=terms.payload_type, ids=terms.ids, mid=terms.mid
+        )
+        rtx = None
+        if terms.rtx_ssrc is not None and terms.rtx_payload_type is not None:
+            rtx = HeaderWriter(
+                ssrc=terms.rtx_ssrc,
+                payload_type=terms.rtx_payload_type,
+                ids=terms.ids,
+                mid=terms.mid,
+            )
+        self.history = SentHistory(
+            self._writer, rtx, rtx_sequence=terms.rtx_first_sequence, limits=limits
+        )
+        self._sequence = terms.first_sequence & 0xFFFF
+        self.packets = 0
+        self.octets = 0
+        """Of payload, as sender reports count them."""
+
+    def timestamp(self, ticks: int) -> int:
+        """Return the RTP timestamp, 32 bits, of a moment of the show clock."""
+        rate = self.terms.clock_rate
+        own = ticks if rate == TICKS_PER_SECOND else ticks * rate // TICKS_PER_SECOND
+        return (own + self.terms.offset) & 0xFFFFFFFF
+
+    def packet(
+        self,
+        payload: bytes,
+        *,
+        marker: bool,
+        timestamp: int,
+        now_ns: int,
+        transport_sequence: int,
+        send_time: int,
+    ) -> bytes:
+        """Return the next packet; it is remembered."""
+        sequence = self._sequence
+        self._sequence = (sequence + 1) & 0xFFFF
+        self.packets += 1
+        self.octets += len(payload)
+        self.history.add(
+            payload, marker=marker, sequence=sequence, timestamp=timestamp, now_ns=now_ns
+        )
+        return self._writer.write(
+            payload,
+            marker=marker,
+            sequence=sequence,
+            timestamp=timestamp,
+            transport_sequence=transport_sequence,
+            send_time=send_time,
+        )
+
+    def again(
+        self,
+        lost: Iterable[int],
+        now_ns: int,
+        *,
+        send_time: int,
+        transport_sequence: Callable[[], int],
+    ) -> list[bytes]:
+        """Return the packets that answer a NACK."""
+        return self.history.answer(
+            lost, now_ns, send_time=send_time, transport_sequence=transport_sequence
+        )
+
+    def report(self, *, ntp: int, ticks: int) -> SenderReport:
+        """Return the sender's report: `ticks` of the show clock are `ntp`."""
+        return SenderReport(
+            ssrc=self.terms.ssrc,
+            ntp=ntp,
+            rtp_timestamp=self.timestamp(ticks),
+            packet_count=self.packets & 0xFFFFFFFF,
+            octet_count=self.octets & 0xFFFFFFFF,
+        )

@@ -1,0 +1,250 @@
+"""One stream's viewers: its feed while there are any, their packets, their cues."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from delivery.whep.cues import LABEL, CueFan, CueLine
+from delivery.whep.fanout import Fanout
+from delivery.whep.meter import ViewersReport
+from media.model import Kind
+from webrtc.channels import Channel, DataChannel
+from webrtc.session import End
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from delivery.whep.cues import CueSource
+    from delivery.whep.programme import Lane
+    from delivery.whep.seams import Spawn, Task
+    from delivery.whep.viewer import Viewer
+    from media.realtime import RealtimeFeed
+    from webrtc.sdp.negotiate import Agreed
+    from webrtc.session import Session
+
+LINGER_NS = 10_000_000_000
+"""The feed stays open so long after the last viewer: reloading a page must not restart sound."""
+READY_S = 4.0
+"""So long a first viewer waits for the rungs to be known."""
+_POLL_S = 0.05
+_ONLY_SOUND_S = 1.5
+"""A show without a rung of pictures for so long has none."""
+_MAX_MESSAGE = 65_536
+
+
+class Stage:
+    """See the module's docstring; `close` lets go of the feed."""
+
+    def __init__(
+        self,
+        stream: str,
+        *,
+        feed: RealtimeFeed,
+        cues: CueSource,
+        spawn: Spawn,
+        request_key: Callable[[], None],
+        on_busy: Callable[[], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.stream = stream
+        self.sitting: set[Attendance] = set()
+        """Those with an answer, connected or not."""
+        self.feed, self._cues, self._spawn, self._now_ns = feed, cues, spawn, now_ns
+        self._fan = CueFan(stream, cues)
+        self._fan_task: Task | None = None
+        self._idle_ns: int | None = now_ns()
+        self._told: dict[Viewer, tuple[int, ...]] = {}
+        self._gone: list[tuple[int, ...]] = []
+        self._keys_told = 0
+        self.fanout = Fanout(
+            now_ns=now_ns,
+            reorders=feed.reorders,
+            request_key=request_key,
+            on_busy=on_busy,
+            on_ended=self._ended,
+        )
+        feed.add(self.fanout)
+        self.fanout.caught_up()
+
+    async def ready(self) -> list[Lane]:
+        """Return the rungs that can be sent, the best first, once there are any.
+
+        None for a show of sound alone, and where none has come within `READY_S`.
+        """
+        waited_s = 0.0
+        while True:
+            now_ns = self._now_ns()
+            lanes = [lane for lane in self.fanout.lanes.values() if lane.usable(now_ns)]
+            if lanes or waited_s >= (_ONLY_SOUND_S if self.only_sound else READY_S):
+                return lanes
+            await asyncio.sleep(_POLL_S)
+            waited_s += _POLL_S
+
+    @property
+    def only_sound(self) -> bool:
+        """Whether the show has sound and no pictures that could ever be sent."""
+        kinds = {each.kind for each in self.feed.rungs().values()}
+        return kinds == {Kind.AUDIO}
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether the show has sound."""
+        return any(each.kind is Kind.AUDIO for each in self.feed.rungs().values())
+
+    # ── viewers ──────────────────────────────────────────────────────────────────────────────
+
+    def sit(self, attendance: Attendance) -> None:
+        """Count a viewer in, from its answer on."""
+        self.sitting.add(attendance)
+        self._idle_ns = None
+
+    def join(self, attendance: Attendance) -> None:
+        """Send to a viewer that has connected."""
+        self.fanout.add(attendance.viewer)
+
+    def leave(self, attendance: Attendance) -> None:
+        """Let a viewer go. Idempotent."""
+        viewer = attendance.viewer
+        if viewer in self.fanout.viewers:
+            self.fanout.remove(viewer)
+            before = self._told.pop(viewer, ())
+            self._gone.append(_since(_counts(viewer), before))
+        self.sitting.discard(attendance)
+        if not self.sitting:
+            self._idle_ns = self._now_ns()
+
+    async def tell(self, line: CueLine) -> None:
+        """Tell a viewer the cues."""
+        if self._fan_task is None:
+            self._fan_task = self._spawn(f"whep-cues:{self.stream}", self._fan.run, restart=True)
+        await self._fan.open(line)
+
+    def hush(self, line: CueLine) -> None:
+        """Tell a viewer no more cues."""
+        self._fan.close(line)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> None:
+        """Do what is due: call it some ten times a second."""
+        now_ns = self._now_ns()
+        for viewer in self.fanout.viewers:
+            viewer.tick(now_ns)
+        self.fanout.ask()
+
+    def report(self) -> ViewersReport:
+        """Return what happened since the last report; call it once a second."""
+        self._fan.refresh()
+        viewers = self.fanout.viewers
+        counts = self._gone
+        self._gone = []
+        for viewer in viewers:
+            now = _counts(viewer)
+            counts.append(_since(now, self._told.get(viewer, ())))
+            self._told[viewer] = now
+        asked, self._keys_told = self.fanout.keys.asked - self._keys_told, self.fanout.keys.asked
+        lost, nacked, resent, plis, dropped, switches = (
+            map(sum, zip(*counts, strict=True)) if (counts) else (0,) * 6
+        )
+        now_ns = self._now_ns()
+        return ViewersReport(
+            viewers=len(viewers),
+            rtts_s=tuple(each.rtt_ns / 1e9 for each in viewers if each.rtt_ns is not None),
+            jitters_s=tuple(each.jitter_ns / 1e9 for each in viewers),
+            bandwidths_bps=tuple(each.estimator.bps(now_ns) for each in viewers),
+            lost=lost,
+            nacked=nacked,
+            resent=resent,
+            plis=plis,
+            dropped=dropped,
+            switches=switches,
+            keys_asked=asked,
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody has been here for so long that the feed can be let go."""
+        return self._idle_ns is not None and self._now_ns() - self._idle_ns >= LINGER_NS
+
+    def close(self) -> None:
+        """Let go of the feed and the cues."""
+        self.feed.remove(self.fanout)
+        if self._fan_task is not None:
+            self._fan_task.cancel()
+            self._fan_task = None
+
+    def _ended(self) -> None:
+        for attendance in tuple(self.sitting):
+            attendance.dismiss("The show is over.")
+
+
+class Attendance:
+    """One viewer's session (`webrtc.session.Attendant`)."""
+
+    def __init__(self, stage: Stage, session: Session, viewer: Viewer, data: Agreed | None) -> None:
+        """`data`: the answer's section of data channels, None without one."""
+        self.viewer = viewer
+        self._stage, self._session, self._data = stage, session, data
+        self._line: CueLine | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        stage.sit(self)
+
+    def begin(self) -> None:
+        """Send from the newest key picture on."""
+        self._stage.join(self)
+
+    async def run(self) -> None:
+        """Carry the cues, where the viewer offered a data channel."""
+        if self._data is None or self._data.sctp_port is None:
+            await asyncio.Event().wait()
+            return
+        channel = DataChannel(label=LABEL, opened=self._opened)
+        async with asyncio.TaskGroup() as self._tasks:
+            await channel.run(
+                self._session.peer,
+                port=self._data.sctp_port,
+                max_message=self._data.max_message_size or _MAX_MESSAGE,
+            )
+
+    def rtp(self, data: bytes, arrived_ns: int) -> None:
+        """Ignore it: viewers send none."""
+
+    def rtcp(self, data: bytes, arrived_ns: int) -> None:
+        """Take the viewer's feedback."""
+        self.viewer.rtcp(data, arrived_ns)
+
+    def end(self, reason: End) -> None:
+        """Let go of everything."""
+        if self._line is not None:
+            self._stage.hush(self._line)
+        self._stage.leave(self)
+
+    def dismiss(self, text: str) -> None:
+        """Say goodbye to the viewer."""
+        self.viewer.end()
+        self._session.finish(End.BYE, text)
+
+    def _opened(self, channel: Channel) -> None:
+        if self._line is not None:
+            self._stage.hush(self._line)
+        self._line = CueLine(channel, self.viewer.video_timestamp)
+        if self._tasks is not None:
+            self._tasks.create_task(self._stage.tell(self._line), name="whep-cues")
+
+
+def _counts(viewer: Viewer) -> tuple[int, ...]:
+    counters = viewer.counters
+    resent = sum(each.history.counters.resent for each in viewer.streams)
+    return (
+        counters.lost,
+        counters.nacks,
+        resent,
+        counters.plis,
+        counters.dropped,
+        counters.switches,
+    )
+
+
+def _since(now: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a - b for a, b in zip(now, before or (0,) * len(now), strict=True))

@@ -1,0 +1,193 @@
+"""A door of viewers in this process, and aiortc's peers that come through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import av
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+from delivery.whep.meter import ViewersReport
+from delivery.whep.service import WhepDoor
+from overlay.errors import NotFound
+from overlay.times import format_ms
+from tests.delivery.whep.material import Stage
+from tests.webrtc.callers import HOST, SETTINGS, Meter
+from vitrina.supervise import Supervisor
+from webrtc.door import Call, Opened
+from webrtc.peer import make_certificate
+from webrtc.sessions import SessionLimits, Sessions
+
+CERTIFICATE = make_certificate()
+
+
+class Reports(Meter):
+    """Keeps what sessions and viewers report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reports: list[ViewersReport] = []
+        self.failed: list[str] = []
+
+    def whep(self, stream: str, report: ViewersReport) -> None:
+        self.reports.append(report)
+
+    def component_failed(self, component: str) -> None:
+        self.failed.append(component)
+
+
+class Log:
+    """A stream's cues (`delivery.whep.cues.CueSource`)."""
+
+    def __init__(self) -> None:
+        self.active: list[dict[str, Any]] = []
+        self.entries: list[dict[str, Any]] = []
+        self.queues: list[asyncio.Queue[Any]] = []
+        self.now_ms = 1_795_000_000_000
+
+    def state_at(self, stream: str, utc_ms: int | None = None) -> dict[str, Any]:
+        return {
+            "stream": stream,
+            "at": format_ms(self.now_ms),
+            "seq": len(self.entries),
+            "cues": self.active,
+        }
+
+    def subscribe(self, stream: str, after_seq: int | None = None) -> Any:
+        if stream == "gone":
+            raise NotFound("there is no such stream")
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.queues.append(queue)
+        return Subscription(queue)
+
+    async def list(self, stream: str, *, after: int = 0, limit: int = 500) -> dict[str, Any]:
+        return {"cues": self.entries[after:][:limit], "seq": len(self.entries), "more": False}
+
+
+class Subscription:
+    def __init__(self, queue: asyncio.Queue[Any]) -> None:
+        self._queue = queue
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._queue.get()
+
+    async def aclose(self) -> None:
+        pass
+
+
+class House:
+    """A door with one stream, `shop`."""
+
+    def __init__(
+        self, supervisor: Supervisor, meter: Reports, stage: Stage, limits: SessionLimits
+    ) -> None:
+        self.stage, self.meter = stage, meter
+        self.log = Log()
+        self.sessions = Sessions(
+            protocol="whep",
+            settings=SETTINGS,
+            limits=limits,
+            certificate=CERTIFICATE,
+            meter=meter,
+            spawn=supervisor.spawn,
+            crowd_of=lambda address: address,
+        )
+        self.door = WhepDoor(
+            sessions=self.sessions,
+            stream_of={"shop": stage}.get,
+            cues=self.log,
+            meter=meter,
+            spawn=supervisor.spawn,
+        )
+
+    async def open(self, offer: str, *, stream: str | None = "shop") -> Opened:
+        return await self.door.open(Call(offer=offer, address=HOST, stream=stream))
+
+
+@contextlib.asynccontextmanager
+async def house(
+    stage: Stage | None = None,
+    *,
+    limits: SessionLimits | None = None,
+) -> AsyncIterator[House]:
+    """A door whose stream plays; nothing in it may have failed at the end."""
+    meter = Reports()
+    stage = stage or Stage()
+    async with Supervisor(meter=meter) as supervisor:
+        made = House(supervisor, meter, stage, limits or SessionLimits(total=99, per_address=99))
+        supervisor.spawn("play", stage.play)
+        supervisor.spawn("whep", made.door.run)
+        try:
+            yield made
+        finally:
+            await made.sessions.close_all()
+    assert meter.failed == []
+
+
+class Viewer:
+    """aiortc as a viewer: decodes what it gets."""
+
+    def __init__(self, *, data: bool = False, audio: bool = True) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection.addTransceiver("video", direction="recvonly")
+        if audio:
+            self.connection.addTransceiver("audio", direction="recvonly")
+        self.pictures: list[tuple[float, av.VideoFrame]] = []
+        """(when, picture)."""
+        self.sounds: list[av.AudioFrame] = []
+        self.messages: list[dict[str, Any]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.connection.on("track", self._track)
+        self.opened: Opened | None = None
+        if data:
+            channel = self.connection.createDataChannel("vitrina.cues")
+            channel.on("message", lambda text: self.messages.append(json.loads(text)))
+
+    def _track(self, track: Any) -> None:
+        async def take() -> None:
+            with contextlib.suppress(MediaStreamError):
+                while True:
+                    frame = await track.recv()
+                    if track.kind == "video":
+                        self.pictures.append((time.monotonic(), frame))
+                    else:
+                        self.sounds.append(frame)
+
+        self._tasks.append(asyncio.get_running_loop().create_task(take()))
+
+    async def offer(self) -> str:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        sdp: str = self.connection.localDescription.sdp
+        return sdp
+
+    async def come(self, to: House, *, stream: str = "shop") -> Opened:
+        self.opened = await to.open(await self.offer(), stream=stream)
+        await self.take(self.opened.answer)
+        return self.opened
+
+    async def take(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+
+    async def close(self) -> None:
+        await self.connection.close()
+        for task in self._tasks:
+            task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def viewer(to: House, *, data: bool = False) -> AsyncIterator[Viewer]:
+    made = Viewer(data=data)
+    try:
+        await made.come(to)
+        yield made
+    finally:
+        await made.close()
