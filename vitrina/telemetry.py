@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from media.diagnosis.findings import Change, Code
 from vitrina import __version__
+from vitrina.telemetry_webrtc import WebRtcMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 MAX_CHILDREN = 4096
@@ -72,7 +73,7 @@ class _Family(Generic[M]):
             self._metric.remove(*values)
 
 
-class _Families:
+class Families:
     """Declares families in one registry and remembers them for `forget`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -106,7 +107,7 @@ class Telemetry:
     def __init__(self) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=True)
-        self._families = _Families(self._registry)
+        self._families = Families(self._registry)
         ProcessCollector(namespace="vitrina", registry=self._registry)
         Info("vitrina_build", "Versions that run here.", registry=self._registry).info(
             {"version": __version__, "python": platform.python_version()}
@@ -118,10 +119,12 @@ class Telemetry:
         self._declare_restream(self._families)
         self._declare_cues(self._families)
         self._declare_delivery(self._families)
+        self.webrtc = WebRtcMetrics(self._families)
+        """What WebRTC's meters report to."""
 
     # The declarations double as the reference: docs/operations.md is checked against them.
 
-    def _declare_ingest(self, f: _Families) -> None:
+    def _declare_ingest(self, f: Families) -> None:
         self._connections = f.gauge("ingest_connections", "Encoders connected.", "protocol")
         self._opened = f.counter(
             "ingest_connections_opened_total", "Connections accepted.", "protocol"
@@ -176,7 +179,7 @@ class Telemetry:
             "ingest_active", "1 for the encoder that feeds the show.", "stream", "role"
         )
 
-    def _declare_media(self, f: _Families) -> None:
+    def _declare_media(self, f: Families) -> None:
         self._repairs = f.counter(
             "timeline_repairs_total",
             "Source timestamps that the timeline repaired, by reason.",
@@ -213,7 +216,7 @@ class Telemetry:
             "playlist_hold_seconds", "Time that blocking requests waited.", buckets=_HOLD_BUCKETS
         )
 
-    def _declare_findings(self, f: _Families) -> None:
+    def _declare_findings(self, f: Families) -> None:
         self._findings = f.gauge(
             "findings", "1 while a finding is open, 0 once it is closed.", "stream", "code"
         )
@@ -221,7 +224,7 @@ class Telemetry:
             "findings_opened_total", "Findings that opened.", "stream", "code"
         )
 
-    def _declare_ladder(self, f: _Families) -> None:
+    def _declare_ladder(self, f: Families) -> None:
         self._rung_frames = f.counter(
             "rung_frames_total", "Frames that a rung's encoder has taken.", "stream", "rendition"
         )
@@ -254,7 +257,7 @@ class Telemetry:
             "pressure_step", "Step of the ladder's pressure rule; 0 is full quality.", "stream"
         )
 
-    def _declare_restream(self, f: _Families) -> None:
+    def _declare_restream(self, f: Families) -> None:
         labels = ("stream", "target")
         self._target_state = f.gauge(
             "restream_state",
@@ -276,7 +279,7 @@ class Telemetry:
             "restream_delay_seconds", "How long media waited here for a target.", *labels
         )
 
-    def _declare_cues(self, f: _Families) -> None:
+    def _declare_cues(self, f: Families) -> None:
         self._cues = f.counter(
             "cue_writes_total", "Entries written to the cue log.", "stream", "type", "verb"
         )
@@ -291,7 +294,7 @@ class Telemetry:
         )
         self._cue_refused = f.counter("cue_refused_total", "Cue requests refused.", "reason")
 
-    def _declare_delivery(self, f: _Families) -> None:
+    def _declare_delivery(self, f: Families) -> None:
         self._requests = f.counter(
             "http_requests_total", "HTTP requests answered.", "route", "status"
         )

@@ -73,12 +73,20 @@ class Session:
     """A peer with its answer and its attendant; `Sessions` makes and runs it."""
 
     def __init__(
-        self, *, protocol: str, number: int, stream: str, address: str, token: str | None
+        self,
+        *,
+        protocol: str,
+        number: int,
+        stream: str,
+        owner: str,
+        address: str,
+        token: str | None,
     ) -> None:
         self.id = secrets.token_urlsafe(24)
         """Its secret name, never logged."""
         self.etag = f'"{secrets.token_urlsafe(12)}"'
-        self.protocol, self.number, self.stream, self.address = protocol, number, stream, address
+        self.protocol, self.number, self.stream = protocol, number, stream
+        self.owner, self.address = owner, address
         self._token = None if token is None else _digest(token)
         self._over = asyncio.Event()
         self._end = End.BYE

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from config.settings import WhipSettings
     from webrtc.door import Call
+    from webrtc.meter import SessionMeter
     from webrtc.sdp.model import Session as Description
     from webrtc.sdp.negotiate import Answer, Local
 
@@ -51,22 +52,6 @@ class Spawn(Protocol):
         self, name: str, factory: Callable[[], Coroutine[object, object, object]]
     ) -> Running:
         """Run `factory()` under the name `component:instance`."""
-
-
-class SessionMeter(Protocol):
-    """What sessions report; `vitrina.telemetry` turns it into metrics. Never raises."""
-
-    def session_opened(self, protocol: str) -> None:
-        """An offer was answered; `protocol` is `whip` or `whep`."""
-
-    def session_connected(self, protocol: str, setup_s: float) -> None:
-        """The peer connected, so long after its offer."""
-
-    def session_closed(self, protocol: str, reason: str) -> None:
-        """It ended; `reason` is a word of `webrtc.session.End`."""
-
-    def session_refused(self, protocol: str, status: int) -> None:
-        """An offer was refused with this HTTP status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +217,7 @@ class Sessions:
                 protocol=self._protocol,
                 number=self._numbers,
                 stream=stream,
+                owner=owner,
                 address=call.address,
                 token=call.token,
             )

@@ -9,6 +9,7 @@ import pytest
 
 from vitrina import telemetry
 from vitrina.telemetry import CONTENT_TYPE, OTHER, Telemetry
+from webrtc.meter import RtpCounts
 
 if TYPE_CHECKING:
     from delivery.meter import DeliveryMeter
@@ -58,6 +59,14 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.viewers(stream, 7)
     meter.open_now(30, 20, 5)
     meter.refused("waiters")
+    meter.webrtc.session_opened("whip")
+    meter.webrtc.session_connected("whip", 0.2)
+    meter.webrtc.session_closed("whip", "bye")
+    meter.webrtc.session_refused("whip", 401)
+    counts = RtpCounts(packets=650, lost=2, nacks=5, key_requests=1, rtx=3)
+    meter.webrtc.rtp_counted(stream, "whip", "video", counts)
+    meter.webrtc.rtp_jitter(stream, "whip", "video", 0.004)
+    meter.webrtc.rtp_path(stream, "whip", rtt_s=0.02, bandwidth_bps=2e6)
     meter.component_failed("stream")
 
 
