@@ -37,6 +37,8 @@ from vitrina.supervise import Supervisor
 from vitrina.telemetry import Telemetry
 from vitrina.tokens import Tokens
 from vitrina.views import Directory
+from vitrina.webrtc import make_whip
+from webrtc.peer import make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,6 +188,14 @@ class _Server:
             if settings.rtmp.enabled
             else None
         )
+        self._certificate = make_certificate()
+        self._whip = make_whip(
+            settings,
+            gate=gate,
+            certificate=self._certificate,
+            meter=telemetry,
+            spawn=supervisor.spawn,
+        )
         app = build_app(
             Deps(
                 directory=Directory(self._registry),
@@ -203,6 +213,7 @@ class _Server:
                 ladder=settings.ladder,
                 push_ports=self._push_ports,
                 not_ready=self._not_ready,
+                whip=self._whip,
             )
         )
         self._http = HttpServer(settings=settings.http, limits=settings.limits, app=app)
@@ -247,6 +258,8 @@ class _Server:
         self._stopping = True
         if self._rtmp is not None:
             await self._rtmp.drain()
+        if self._whip is not None:
+            await self._whip.close_all()
         live = any(stream.live for stream in self._registry.all())
         self._registry.end_all()
         if live:

@@ -81,16 +81,19 @@ class Families:
         self.all: list[_Family[Counter] | _Family[Gauge] | _Family[Histogram]] = []
 
     def counter(self, name: str, text: str, *labels: str) -> _Family[Counter]:
+        """Declare a counter; `name` without the prefix."""
         metric = Counter(f"vitrina_{name}", text, labels, registry=self._registry)
         return self._add(_Family(metric, labels))
 
     def gauge(self, name: str, text: str, *labels: str) -> _Family[Gauge]:
+        """Declare a gauge."""
         metric = Gauge(f"vitrina_{name}", text, labels, registry=self._registry)
         return self._add(_Family(metric, labels))
 
     def histogram(
         self, name: str, text: str, *labels: str, buckets: Sequence[float]
     ) -> _Family[Histogram]:
+        """Declare a histogram."""
         metric = Histogram(
             f"vitrina_{name}", text, labels, registry=self._registry, buckets=buckets
         )

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import random
 import socket
 from collections import deque
@@ -57,10 +59,11 @@ class _Datagrams(StunProtocol):
 
 
 class IceConnection(Connection):
-    """ICE agent of a server: controlled, host candidates, one socket an address family.
+    """ICE agent of a server: controlled, host candidates, one UDP port an address family.
 
     `ports`: first and last UDP port (0, 0: any). `hosts`: the addresses that peers are told.
-    Sockets are bound to all addresses, because those told may be of a NAT in front.
+    A socket is bound to each of them, so that answers come from where the question went; where one
+    is not of this machine but of a NAT in front, one socket is bound to all addresses.
     """
 
     def __init__(self, *, ports: tuple[int, int], hosts: Sequence[str]) -> None:
@@ -85,8 +88,8 @@ class IceConnection(Connection):
             hosts = [host for host in self._hosts if (":" in host) == (family == socket.AF_INET6)]
             if not hosts:
                 continue
-            protocol = await self._bind(family, wildcard)
-            port = protocol.transport.get_extra_info("sockname")[1]
+            sockets = self._sockets(family, hosts, wildcard)
+            port = sockets[0].getsockname()[1]
             made = [
                 Candidate(
                     foundation=candidate_foundation("host", "udp", host),
@@ -99,9 +102,15 @@ class IceConnection(Connection):
                 )
                 for number, host in enumerate(hosts)
             ]
-            protocol.local_candidate = made[0]
+            with contextlib.ExitStack() as unused:
+                for sock in sockets:
+                    unused.callback(sock.close)
+                for sock, candidate in zip(sockets, made, strict=False):
+                    protocol = await self._listen(sock)
+                    protocol.local_candidate = candidate
+                    self._protocols.append(protocol)
+                unused.pop_all()
             candidates += made
-            self._protocols.append(protocol)
         return candidates
 
     def data_received(self, data: bytes, component: int) -> None:
@@ -152,30 +161,48 @@ class IceConnection(Connection):
 
     # ── sockets ──────────────────────────────────────────────────────────────────────────────
 
-    async def _bind(self, family: socket.AddressFamily, wildcard: str) -> _Datagrams:
+    async def _listen(self, sock: socket.socket) -> _Datagrams:
         loop = asyncio.get_running_loop()
-        sock = self._socket(family, wildcard)
-        try:
-            _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
-        except BaseException:
-            sock.close()
-            raise
+        _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
         return protocol
 
-    def _socket(self, family: socket.AddressFamily, wildcard: str) -> socket.socket:
+    def _sockets(
+        self, family: socket.AddressFamily, hosts: Sequence[str], wildcard: str
+    ) -> list[socket.socket]:
+        """Return a socket for each host, or one for all, of one port out of the range."""
         first, last = self._ports
         ports = list(range(first, last + 1))
         random.shuffle(ports)
-        for port in ports:
-            sock = socket.socket(family, socket.SOCK_DGRAM)
-            try:
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-                sock.setblocking(False)
-                sock.bind((wildcard, port))
-            except OSError:
-                sock.close()
-            else:
-                return sock
+        for places in (hosts, (wildcard,)):
+            for port in ports:
+                try:
+                    return _bound(family, places, port)
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        break  # an address of a NAT, or one that is not ready yet
         raise NoPort(f"No UDP port from {first} to {last} is free: widen whip.ports.")
+
+
+def _bound(family: socket.AddressFamily, places: Sequence[str], port: int) -> list[socket.socket]:
+    """Return a socket for each place, all of one port; 0 takes a free one. Raises OSError."""
+    with contextlib.ExitStack() as opened:
+        made: list[socket.socket] = []
+        for place in places:
+            made.append(opened.enter_context(_socket(family, place, port)))
+            port = made[0].getsockname()[1]
+        opened.pop_all()
+        return made
+
+
+def _socket(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -226,6 +226,27 @@ async def test_ports_come_from_the_range() -> None:
     await again.peer.close()
 
 
+@pytest.mark.parametrize(
+    ("hosts", "bound"),
+    [
+        (["127.0.0.1"], {"127.0.0.1"}),
+        (["127.0.0.1", "127.0.0.2"], {"127.0.0.1", "127.0.0.2"}),
+        (["203.0.113.7"], {"0.0.0.0"}),
+        (["127.0.0.1", "203.0.113.7"], {"0.0.0.0"}),
+    ],
+)
+async def test_sockets_are_bound_to_what_peers_are_told(hosts: list[str], bound: set[str]) -> None:
+    peer = Stage().peer
+    peer._ice._hosts = tuple(hosts)
+    await peer.open()
+    names = [each.transport.get_extra_info("sockname") for each in peer._ice._protocols]
+    assert {name[0] for name in names} == bound
+    assert {candidate.host for candidate in peer.candidates} == set(hosts)
+    v4 = {candidate.port for candidate in peer.candidates if ":" not in candidate.host}
+    assert v4 == {name[1] for name in names if ":" not in name[0]}
+    await peer.close()
+
+
 async def test_silence_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webrtc.peer.HANDSHAKE_S", 0.2)
     stage = Stage()

@@ -1,0 +1,57 @@
+"""Makes the doors of WebRTC for `vitrina.app`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.addresses import crowd_of
+from ingest.whip.publisher import PROTOCOL as WHIP
+from ingest.whip.service import WhipDoor
+from webrtc.sessions import SessionLimits, Sessions
+
+if TYPE_CHECKING:
+    from aiortc import RTCCertificate
+
+    from config.settings import Settings
+    from ingest.source import PublishGate
+    from vitrina.telemetry import Telemetry
+    from webrtc.sessions import Spawn
+
+CHECK_S = 5.0
+"""For a key's check, besides the authorisation hook's own time."""
+
+
+def make_whip(
+    settings: Settings,
+    *,
+    gate: PublishGate,
+    certificate: RTCCertificate,
+    meter: Telemetry,
+    spawn: Spawn,
+) -> WhipDoor | None:
+    """Return the door of publishers, None where it is switched off."""
+    whip = settings.whip
+    if not whip.enabled:
+        return None
+    sessions = Sessions(
+        protocol=WHIP,
+        settings=whip,
+        limits=SessionLimits(
+            total=whip.max_sessions,
+            per_address=whip.max_sessions_per_address,
+            per_owner=whip.max_sessions_per_key,
+        ),
+        certificate=certificate,
+        meter=meter.webrtc,
+        spawn=spawn,
+        crowd_of=crowd_of,
+    )
+    return WhipDoor(
+        settings=whip,
+        sessions=sessions,
+        gate=gate,
+        meter=meter,
+        rtp_meter=meter.webrtc,
+        key_interval_ms=settings.hls.segment_ms,
+        check_timeout_s=CHECK_S + settings.auth.publish_hook_timeout_s,
+    )
