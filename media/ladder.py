@@ -63,6 +63,9 @@ class Encoders(Protocol):
     def hear(self, packet: Packet) -> None:
         """Hand over an access unit of that sound; never blocks."""
 
+    def want_key(self, rung: str) -> None:
+        """Make the next picture of a rung an IDR, beside those on boundaries."""
+
     async def stop(self) -> None:
         """End the worker."""
 
@@ -94,10 +97,11 @@ class Ladder:
         lineup: Lineup,
         make: Callable[[RungSink], Encoders],
         feed: RealtimeFeed,
+        now_ns: Callable[[], int],
     ) -> None:
         """`feed`: where the worker's pictures go beside the renditions, as soon as they come."""
         self.encoders = make(self)
-        self.realtime = RealtimeSource(feed, self.encoders)
+        self.realtime = RealtimeSource(feed, self.encoders, now_ns)
         self._stream = stream
         self._settings = settings
         self._lineup = lineup

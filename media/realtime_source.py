@@ -6,15 +6,17 @@ no encoder is there, goes through one encoder of the show's worker, while somebo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from media.bitstream import BitstreamError, describe, opus
+from media.keys import KeyRequests
 from media.lineup import SOURCE
 from media.model import TICKS_PER_SECOND, Codec, Kind
 from media.realtime import OPUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from media.model import Packet, TrackFormat
     from media.realtime import RealtimeFeed
@@ -26,8 +28,8 @@ TOLERANCE = TICKS_PER_SECOND // 200
 CODED = describe(Codec.OPUS, opus.default_head(2))
 
 
-class OpusEncoder(Protocol):
-    """The worker's encoder of a show, as `media.transcode.process.Transcoder` provides it."""
+class RealtimeEncoder(Protocol):
+    """The worker of a show, as `media.transcode.process.Transcoder` provides it."""
 
     def listen(self, sound: TrackFormat | None) -> None:
         """Encode `sound` to Opus from now on, None: no sound any more.
@@ -38,11 +40,16 @@ class OpusEncoder(Protocol):
     def hear(self, packet: Packet) -> None:
         """Hand over an access unit of that sound, on the show clock; never blocks."""
 
+    def want_key(self, rung: str) -> None:
+        """Make the next picture of a rung an IDR, beside those on boundaries."""
+
 
 class RealtimeSource:
     """See the module's docstring (`media.tap.PacketTap`). All methods run on the event loop."""
 
-    def __init__(self, feed: RealtimeFeed, encoder: OpusEncoder) -> None:
+    def __init__(
+        self, feed: RealtimeFeed, encoder: RealtimeEncoder, now_ns: Callable[[], int]
+    ) -> None:
         self._feed = feed
         self._encoder = encoder
         self._sound: TrackFormat | None = None
@@ -57,7 +64,9 @@ class RealtimeSource:
         """... and where it ends."""
         self._told = False
         """The rung of sound is open."""
-        self._coded: set[str] = set()
+        self._coded: dict[str, KeyRequests] = {}
+        """The worker's rungs."""
+        self._now_ns = now_ns
 
     # ── the source ───────────────────────────────────────────────────────────────────────────
 
@@ -119,7 +128,9 @@ class RealtimeSource:
     def rung_format(self, rung: str, track_format: TrackFormat) -> None:
         """Take the parameters of a rung that the worker makes."""
         if track_format.codec is Codec.H264:
-            self._coded.add(rung)
+            if rung not in self._coded:
+                ask = partial(self._encoder.want_key, rung)
+                self._coded[rung] = KeyRequests(ask, self._now_ns)
             self._feed.set_format(rung, track_format)
 
     def rung_packet(self, rung: str, packet: Packet) -> None:
@@ -127,15 +138,28 @@ class RealtimeSource:
         if rung == OPUS:
             if self._encoded is not None:
                 self._push(packet, passing=False)
-        elif rung in self._coded:
+        elif (keys := self._coded.get(rung)) is not None:
+            if packet.key:
+                keys.came()
             self._feed.push(rung, packet)
 
     def keep(self, rungs: Iterable[str]) -> None:
         """Note which rungs the worker makes from now on; none after it was lost."""
-        gone = self._coded - set(rungs)
-        self._coded -= gone
-        for rung in sorted(gone):
+        for rung in sorted(set(self._coded).difference(rungs)):
+            del self._coded[rung]
             self._feed.close(rung)
+
+    # ── key frames ───────────────────────────────────────────────────────────────────────────
+
+    def request_key(self, rung: str) -> None:
+        """Have the worker make a key frame of a rung, at most once a second."""
+        if (keys := self._coded.get(rung)) is not None:
+            keys.want()
+
+    def tick(self) -> None:
+        """Ask for what became due."""
+        for keys in self._coded.values():
+            keys.tick()
 
 
 def _passes(track_format: TrackFormat) -> bool:

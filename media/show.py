@@ -113,6 +113,7 @@ class Show:
             lineup=self.lineup,
             make=encoders,
             feed=feed if feed is not None else RealtimeFeed(),
+            now_ns=now_ns,
         )
         self._tap = tap if tap is not None else Tap()
         self._further = FurtherTracks(
@@ -356,6 +357,7 @@ class Show:
         if self.feeder is Feeder.SLATE:
             self._heard = now
         self._notes.look(now, self.feeder)
+        self.ladder.realtime.tick()
         self._fill_holes(now)
         if self._ready_at is None and self._packager.formats:
             self._ready_at = now + LADDER_WAIT

@@ -16,7 +16,9 @@ import structlog
 from media.clock import ShowClock
 from media.diagnosis.findings import Code, Severity
 from media.excess import ExcessWatch
+from media.keys import KeyRequests
 from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
+from media.lineup import SOURCE
 from media.model import Kind, Packet, Role, TrackFormat
 from media.realtime import RealtimeFeed
 from media.settling import TrackChange
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-KEY_INTERVAL_NS = 1_000_000_000
-"""However many viewers ask, an encoder makes a key frame a second for them at most."""
 KEEP_ENDED_S = 120.0
 """An ended show can be played to its end for this long; then its bytes are freed."""
 
@@ -103,9 +103,8 @@ class Publication:
         self._excess = False
         self._tracks: set[tuple[Kind, int]] = set()
         self._on_revoked = on_revoked
-        self._on_key_wanted = on_key_wanted
-        self._key_wanted = False
-        self._key_asked_ns: int | None = None
+        self.keys = KeyRequests(on_key_wanted or _nobody, stream.host.now_ns)
+        """Asks the encoder for key frames."""
         self.closed = False
         self.packets = 0
 
@@ -156,7 +155,7 @@ class Publication:
         if not self.closed:
             self.packets += 1
             if packet.key and packet.track == 0 and packet.kind is Kind.VIDEO:
-                self._key_wanted = False
+                self.keys.came()
             self._stream.switcher.push(self.source, packet)
 
     def _note(self, excess: str | None) -> None:
@@ -176,21 +175,6 @@ class Publication:
             log.warning("finding", stream=self.stream, code="excess", text=excess)
             now_ms = self._stream.host.utc_ms()
             findings.report(Code.EXCESS, Severity.WARNING, excess, now_ms=now_ms)
-
-    def want_key(self) -> None:
-        """Ask the encoder for a key frame, now or within a second of the last time."""
-        self._key_wanted = True
-        self.ask_key()
-
-    def ask_key(self) -> None:
-        """Ask for the key frame that is wanted and has not come, at most once a second."""
-        if not self._key_wanted or self.closed or self._on_key_wanted is None:
-            return
-        now_ns = self._stream.host.now_ns()
-        if self._key_asked_ns is None or now_ns - self._key_asked_ns >= KEY_INTERVAL_NS:
-            self._key_wanted = False
-            self._key_asked_ns = now_ns
-            self._on_key_wanted()
 
     def close(self, reason: str) -> None:
         """Let go of the stream. Idempotent."""
@@ -293,12 +277,20 @@ class Stream:
         log.info("publisher connected", stream=self.name, role=role.value, protocol=protocol)
         return publication
 
-    def request_key(self) -> None:
-        """Ask the encoder on air for a key frame, at most once a second; some cannot be asked."""
+    def request_key(self, rung: str = SOURCE) -> None:
+        """Have a rung's encoder make a key frame, at most once a second.
+
+        Of `source` the publisher on air is asked; not all of them can be.
+        """
+        if self.show is None or self.show.ended:
+            return
+        if rung != SOURCE:
+            self.show.ladder.realtime.request_key(rung)
+            return
         on_air = self.switcher.on_air
         for publication in self._publications.values():
             if publication.source is on_air:
-                publication.want_key()
+                publication.keys.want()
 
     def left(self, publication: Publication, reason: str) -> None:
         """Note that a publisher is gone (called by `Publication.close`)."""
@@ -376,7 +368,7 @@ class Stream:
         if self._publications:
             self.switcher.tick()
             for publication in self._publications.values():
-                publication.ask_key()
+                publication.keys.tick()
         elif self._ahead_ns is not None:
             if now - self._ahead_ns >= self.host.settings.streams.open_ahead_s * 1e9:
                 self.end()
@@ -416,6 +408,10 @@ class Stream:
         if state is not self.state:
             log.info("stream state", stream=self.name, state=state.value)
             self.state = state
+
+
+def _nobody() -> None:
+    """Ask an encoder that cannot be asked."""
 
 
 def _return_s(settings: Settings) -> float | None:

@@ -93,6 +93,12 @@ class VideoThread:
         for rung in self.rungs:
             rung.relief = relief
 
+    def want_key(self, rung: str) -> None:
+        """Have a rung make its next picture an IDR. Called by the reader thread."""
+        for thread in self.rungs:
+            if thread.rung.name == rung:
+                thread.key_wanted = True
+
     def _run(self) -> None:
         try:
             while self._handle(self.inbox.get()):

@@ -75,6 +75,13 @@ class Boundary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyWanted:
+    """The next picture of a rung becomes an IDR, wherever it lies: a viewer cannot decode."""
+
+    rung: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relief:
     """What the rungs give up for now; empty is full quality."""
 
@@ -190,5 +197,5 @@ class Fault:
     text: str
 
 
-ToWorker = Configure | Source | Listen | Boundary | Relief | MakeSlate | Finish
+ToWorker = Configure | Source | Listen | Boundary | KeyWanted | Relief | MakeSlate | Finish
 FromWorker = Opened | Coded | Report | SlateMade | SlateFailed | Fault

@@ -18,6 +18,7 @@ from media.transcode.messages import (
     Configure,
     Fault,
     Finish,
+    KeyWanted,
     Listen,
     Opened,
     Report,
@@ -222,6 +223,11 @@ class Transcoder:
         self._hang.pushed(self._now_s())
         if not self._link.send(source_of(packet, sent_ns=self._now_ns(), realtime=True)):
             self._reports.dropped()
+
+    def want_key(self, rung: str) -> None:
+        """Make the next picture of a rung an IDR, beside those on boundaries."""
+        if self._link is not None:
+            self._link.send(KeyWanted(rung=rung))
 
     async def stop(self) -> None:
         """Flush what is coded, end the worker and wait for `run` to return; at most 2.5 s."""

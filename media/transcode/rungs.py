@@ -30,8 +30,8 @@ class RungThread:
     """Owns one rung's scaler and encoder.
 
     Hand-offs: pictures come by `queue`, go to `below.queue` scaled; `send` takes coded units.
-    `relief`, `below` and `frame_rate` (before the first picture) are set by other threads, one
-    reference each.
+    `relief`, `below`, `key_wanted` and `frame_rate` (before the first picture) are set by other
+    threads, one reference each.
     Ends when the queue is closed and empty; `join` it then.
     """
 
@@ -47,6 +47,8 @@ class RungThread:
         self.queue = PictureQueue()
         self.below: RungThread | None = None
         self.relief = Relief()
+        self.key_wanted = False
+        """The next picture is to be an IDR."""
         self.frame_rate = frame_rate
         self._send = send
         self._failed = failed
@@ -125,7 +127,10 @@ class RungThread:
         if picture.idr:
             self._reopen_if_changed(frame)
         if self._encoder is not None:
-            self._emit(self._encoder.encode(frame, idr=picture.idr))
+            idr = picture.idr or self.key_wanted
+            if idr:
+                self.key_wanted = False
+            self._emit(self._encoder.encode(frame, idr=idr))
 
     def _reopen_if_changed(self, frame: VideoFrame) -> None:
         """Open the encoder for this boundary if colours or preset are not as they were."""

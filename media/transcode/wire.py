@@ -22,6 +22,7 @@ from media.transcode.messages import (
     Fault,
     Finish,
     FromWorker,
+    KeyWanted,
     Listen,
     MakeSlate,
     Opened,
@@ -51,7 +52,9 @@ _BOUNDARY = struct.Struct(">q")
 _SERIAL = struct.Struct(">q")
 
 _KEY, _VIDEO, _REPLAY, _REALTIME = 1, 2, 4, 8
-T_CONFIGURE, T_SOURCE, T_BOUNDARY, T_RELIEF, T_FINISH, T_MAKE_SLATE, T_LISTEN = range(1, 8)
+T_CONFIGURE, T_SOURCE, T_BOUNDARY, T_RELIEF, T_FINISH, T_MAKE_SLATE, T_LISTEN, T_KEY_WANTED = range(
+    1, 9
+)
 T_OPENED, T_CODED, T_REPORT, T_FAULT, T_SLATE_MADE, T_SLATE_FAILED = 65, 66, 67, 68, 69, 70
 
 
@@ -78,6 +81,8 @@ def encode(message: ToWorker | FromWorker) -> list[bytes]:
             return _frame(T_CODED, body + name, message.payload)
         case Boundary():
             return _frame(T_BOUNDARY, _BOUNDARY.pack(message.ticks))
+        case KeyWanted():
+            return _frame(T_KEY_WANTED, message.rung.encode())
         case Finish():
             return _frame(T_FINISH, b"")
         case Configure():
@@ -331,6 +336,7 @@ _PARSERS: dict[int, Callable[[bytes], ToWorker | FromWorker]] = {
     T_SOURCE: _parse_source,
     T_BOUNDARY: _parse_boundary,
     T_RELIEF: _parse_relief,
+    T_KEY_WANTED: lambda body: KeyWanted(rung=body.decode()),
     T_LISTEN: lambda body: Listen(track=_track(json.loads(body)["track"])),
     T_FINISH: lambda _body: Finish(),
     T_MAKE_SLATE: _parse_make_slate,

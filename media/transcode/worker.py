@@ -24,6 +24,7 @@ from media.transcode.messages import (
     Configure,
     Fault,
     Finish,
+    KeyWanted,
     Listen,
     MakeSlate,
     Relief,
@@ -104,6 +105,8 @@ class Worker:
                 self._video.inbox.put(message)
             case Relief():
                 self._video.relieve(message)
+            case KeyWanted():
+                self._video.want_key(message.rung)
             case Configure():
                 self._video.inbox.put(message)
                 self._audio.inbox.put(message)

@@ -213,6 +213,9 @@ class Worker:
     def hear(self, packet: Packet) -> None:
         del packet
 
+    def want_key(self, rung: str) -> None:
+        del rung
+
     def order_slate(self, order: SlateOrder) -> None:
         self.orders.append((self.world.now_ns + self.delay_ms * MS, order))
 

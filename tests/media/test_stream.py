@@ -20,7 +20,7 @@ from media.hls.seams import NoMetadata
 from media.ladder import Encoders
 from media.limits import LimitExceeded, narrow
 from media.meter import NoMeter
-from media.model import Codec, FormatRefused, Kind, Packet, TrackFormat
+from media.model import Codec, FormatRefused, Kind, Packet, Role, TrackFormat
 from media.registry import Registry
 from media.show import Show
 from media.slate.loop import SlateOrder
@@ -61,6 +61,9 @@ class NoEncoders:
 
     def hear(self, packet: Packet) -> None:
         del packet
+
+    def want_key(self, rung: str) -> None:
+        del rung
 
     def order_slate(self, order: SlateOrder) -> None:
         del order
@@ -399,3 +402,49 @@ def test_without_a_grace_the_show_ends_with_its_encoder_and_not_with_a_slate(
     assert stream.state is State.ENDED
     assert host.shows[0].ended
     assert len(host.shows) == 1
+
+
+def test_a_key_frame_is_asked_for_once_a_second_of_the_encoder_on_air(stream: Stream, host: Host):
+    asked: list[Role] = []
+
+    def connect(role: Role) -> Publication:
+        return stream.publish(
+            protocol="whip",
+            wrap_ticks=2**62,
+            on_revoked=lambda _text: None,
+            role=role,
+            on_key_wanted=lambda: asked.append(role),
+        )
+
+    stream.request_key()
+    publication = connect(Role.PRIMARY)
+    connect(Role.BACKUP)
+    for _ in range(100):
+        stream.request_key()
+    assert asked == [Role.PRIMARY]
+    host.time_ns += 999_000_000
+    stream.request_key()
+    stream.tick()
+    assert asked == [Role.PRIMARY]
+    host.time_ns += 1_000_000
+    stream.tick()
+    stream.tick()
+    assert asked == [Role.PRIMARY] * 2
+    # One that comes by itself is as good.
+    stream.request_key()
+    publication.push(
+        Packet(track=0, codec=Codec.VP8, dts=0, pts=0, key=True, payload=b"\x10", arrived_ns=0)
+    )
+    host.time_ns += 1_000_000_000
+    stream.tick()
+    assert asked == [Role.PRIMARY] * 2
+    stream.request_key("720p")
+    stream.end()
+    stream.request_key()
+    assert asked == [Role.PRIMARY] * 2
+
+
+def test_an_encoder_that_cannot_be_asked_is_not(stream: Stream):
+    publish(stream)
+    stream.request_key()
+    stream.tick()

@@ -280,3 +280,29 @@ def test_vp9_records_of_libvpx(pix_fmt: str, depth: int, chroma: str, string: st
     assert (fmt.width, fmt.height, fmt.bit_depth, fmt.chroma) == (320, 180, depth, chroma)
     assert fmt.codec_string == string
     assert describe(Codec.VP9, vp9.build_vpcc(key_frame)).codec_string == string
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"profile": "high", "preset": "medium"}, 2),
+        ({"profile": "high", "x264-params": "bframes=1"}, 1),
+        ({"profile": "high", "x264-params": "bframes=0"}, 0),
+        ({"profile": "high", "tune": "zerolatency"}, 0),
+        ({"profile": "high", "tune": "zerolatency", "x264-params": "nal-hrd=cbr:vbv-maxrate=500:"
+          "vbv-bufsize=500:bitrate=500:aud=1"}, 0),
+        ({"profile": "main", "x264-params": "bframes=2:b-pyramid=none:nal-hrd=vbr:vbv-maxrate=500:"
+          "vbv-bufsize=500:bitrate=400"}, 1),
+        ({"profile": "baseline"}, 0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_sps_tells_whether_pictures_are_reordered(options: dict[str, str], told: int) -> None:
+    clip = clips.video("h264", frames=20, options=tuple(options.items()))
+    assert h264.reorder_frames(clip.fmt.config) == told
+
+
+def test_an_sps_that_does_not_tell_of_reordering() -> None:
+    clip = clips.video("h264", frames=2)
+    found = h264.parse_avcc(clip.fmt.config)
+    assert h264.parse_sps(found.sps[0][:12]).reorder_frames is None

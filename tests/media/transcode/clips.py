@@ -161,6 +161,7 @@ def _payload(codec: Codec, data: bytes) -> bytes:
 
 
 _SOUND_ENCODERS = {
+    Codec.AAC: "aac",
     Codec.OPUS: "libopus",
     Codec.MP3: "libmp3lame",
     Codec.FLAC: "flac",

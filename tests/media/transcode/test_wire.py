@@ -18,6 +18,8 @@ from media.transcode.messages import (
     Fault,
     Finish,
     FromWorker,
+    KeyWanted,
+    Listen,
     MakeSlate,
     Opened,
     Relief,
@@ -53,6 +55,9 @@ RARE: list[ToWorker | FromWorker] = [
     ),
     Configure(plan=Plan(), video=None, audio=None, max_pixels=1),
     Relief(faster=True, paused=("1080p",), halved=("360p",)),
+    Listen(track=None),
+    Listen(track=SourceTrack(codec=Codec.AAC, config=b"\x11\x90", frame_rate=(0, 1), channels=2)),
+    KeyWanted(rung="720p"),
     Finish(),
     Opened(rung="720p", extradata=b"\x00\x00\x01\x67"),
     Report(
@@ -115,6 +120,7 @@ COMMON = st.one_of(
         sent_ns=st.integers(0, 2**64 - 1),
         replay=st.booleans(),
         payload=st.binary(),
+        realtime=st.booleans(),
     ),
     st.builds(
         Coded,

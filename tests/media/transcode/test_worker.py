@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,6 +16,7 @@ from config.settings import LimitsSettings
 from media.colour import HLG, PQ, Colour
 from media.model import Codec
 from media.transcode.messages import Relief
+from media.transcode.plan import Plan
 from tests.media.transcode.clips import Clip, Recorder, audio_clip, decode, read_number, video_clip
 from tests.media.transcode.rig import LADDER, feed, feed_in_step, plan, running
 
@@ -291,3 +294,82 @@ async def test_sound_becomes_aac_in_time(
     # The tone starts again at 1.5, 2.0, ... on the show clock; 40 ms: codec delays of the source.
     for wanted in (1.5, 2.0, 2.5, 3.0, 3.5):
         assert min(abs(t - wanted) for t in onsets) < 0.04
+
+
+async def test_a_wanted_key_frame_is_the_next_picture_of_its_rung_alone() -> None:
+    clip = video_clip(frames=60, gop=30)
+    first, rest = (replace(clip, packets=clip.packets[n:m]) for n, m in ((0, 40), (40, 60)))
+    async with running() as (transcoder, recorder, _meter):
+        transcoder.configure(plan(clip.format), video=clip.format, audio=None)
+        await feed_in_step(transcoder, recorder, first, clip.keys, {"180p", "144p"})
+        transcoder.want_key("144p")
+        transcoder.want_key("720p")
+        await feed_in_step(transcoder, recorder, rest, [], {"180p", "144p"})
+    assert [p.pts for p in recorder.packets["180p"] if p.key] == clip.keys
+    assert [p.pts for p in recorder.packets["144p"] if p.key] == [*clip.keys, rest.packets[0].pts]
+    (fmt,) = recorder.formats["144p"]
+    shown = decode(fmt, [p for p in recorder.packets["144p"] if p.pts >= rest.packets[0].pts])
+    assert [read_number(frame) for frame in shown] == list(range(40, 60))
+
+
+async def test_sound_is_encoded_to_opus_while_somebody_listens() -> None:
+    clip = audio_clip(Codec.AAC, seconds=3)
+    parts = [clip.packets[:60], clip.packets[60:100], clip.packets[100:]]
+    async with running() as (transcoder, recorder, _meter):
+        # Nothing is to be transcoded: a worker runs for the listeners alone.
+        transcoder.configure(Plan(), video=None, audio=clip.format)
+        transcoder.hear(clip.packets[0])
+        assert transcoder.worker_pid is None
+        transcoder.listen(clip.format)
+        await recorder.until(lambda: transcoder.worker_pid is not None)
+        for packet in parts[0]:
+            transcoder.hear(packet)
+        await recorder.until(lambda: len(recorder.packets["opus"]) >= 60)
+        (fmt,) = recorder.formats["opus"]
+        assert (fmt.codec, fmt.sample_rate, fmt.channels) == (Codec.OPUS, 48_000, 2)
+        transcoder.listen(None)
+        for packet in parts[1]:
+            transcoder.hear(packet)
+        transcoder.listen(clip.format)
+        for packet in parts[2]:
+            transcoder.hear(packet)
+        await recorder.until(lambda: recorder.packets["opus"][-1].pts > clip.packets[-1].pts - 4000)
+    packets = recorder.packets["opus"]
+    assert all(p.codec is Codec.OPUS and p.duration == 1800 for p in packets)
+    times = [p.pts for p in packets]
+    assert times == sorted(set(times))
+    silent = [b - a for a, b in itertools.pairwise(times) if b - a > 1800]
+    assert silent == [pytest.approx(40 * 1920, abs=3600)]
+    for packet in packets:
+        # Its last sample came with the source unit that arrived then.
+        assert abs(packet.arrived_ns - packet.pts * 1000) < 45 * 90 * 1000
+    decoder = av.CodecContext.create("opus", "r")
+    decoder.sample_rate, decoder.layout = 48_000, "stereo"
+    for packet in packets:
+        for frame in decoder.decode(av.Packet(packet.payload)):
+            seconds = (packet.pts - 90_000) / 90_000
+            # The tone sounds in the first half of every half second; decoders fade in.
+            if 0.1 < seconds % 0.5 < 0.2 and {packet.pts - 1800, packet.pts - 3600} <= set(times):
+                assert np.abs(frame.to_ndarray()).max() > 0.3
+    assert recorder.lost == []
+
+
+async def test_a_restarted_worker_goes_on_with_opus() -> None:
+    clip = audio_clip(Codec.AAC, seconds=4)
+    async with running() as (transcoder, recorder, _meter):
+        transcoder.configure(Plan(), video=None, audio=clip.format)
+        transcoder.listen(clip.format)
+        await recorder.until(lambda: transcoder.worker_pid is not None)
+        for packet in clip.packets[:60]:
+            transcoder.hear(packet)
+        await recorder.until(lambda: len(recorder.packets["opus"]) >= 55)
+        before, pid = recorder.packets["opus"][-1].pts, transcoder.worker_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await recorder.until(lambda: transcoder.worker_pid not in (pid, None))
+        for packet in clip.packets[60:]:
+            transcoder.hear(packet)
+        await recorder.until(lambda: recorder.packets["opus"][-1].pts > before + 80_000)
+    assert len(recorder.lost) == 1
+    times = [p.pts for p in recorder.packets["opus"]]
+    assert times == sorted(set(times))
