@@ -170,6 +170,8 @@ class Origin:
     down: bool = False
     requests: list[str] = field(default_factory=list)
     body: str = '<vitrina-player src="/live/s/index.m3u8"></vitrina-player>'
+    extra: list[web.RouteDef] = field(default_factory=list)
+    """Further routes, of a WebRTC peer for example."""
     _listeners: set[asyncio.Queue[tuple[str, str]]] = field(default_factory=set)
     _seq: int = 0
 
@@ -297,7 +299,11 @@ class Origin:
                 text = json.dumps(one.json, separators=(",", ":"), ensure_ascii=False)
                 head += emsg(text, ticks=ticks, timescale=track.timescale, ident=ident)
         body = part.body
-        if name != "audio" and self.displaced is not None and abs(part.start - self.displaced) < 0.01:
+        if (
+            name != "audio"
+            and self.displaced is not None
+            and abs(part.start - self.displaced) < 0.01
+        ):
             body = _displaced(body, track.timescale // 10)
         return head + body
 
@@ -388,6 +394,7 @@ class Origin:
         app.router.add_get("/live/s/state.json", self._state)
         app.router.add_get("/live/s/{name}/index.m3u8", self._playlist)
         app.router.add_get("/live/s/{name}/{file}", self._media)
+        app.router.add_routes(self.extra)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

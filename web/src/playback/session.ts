@@ -273,7 +273,9 @@ export class Session {
   #serverSays(state: ServerState): void {
     if (state === "live" && this.#server !== null && this.#server !== "live") this.#realtime.onAir(performance.now());
     this.#server = state;
-    if (state === "live" && (this.#engine === null || this.#playedOut || this.#missing)) {
+    const waits = this.#engine === null || this.#playedOut || this.#missing;
+    const sooner = !this.#everPlayed && this.#engine?.name !== "webrtc" && this.#realtime.due(performance.now());
+    if (state === "live" && (waits || sooner)) {
       this.#failures = 0;
       this.#build();
     }

@@ -123,6 +123,8 @@ export class WebRtcEngine implements Engine {
     channel.addEventListener("message", ({ data }) => {
       if (typeof data === "string") this.#cue(data);
     });
+    // The server says goodbye by closing: seconds sooner than silence would tell.
+    channel.addEventListener("close", () => this.#gone(null, false));
     peer.addEventListener("track", ({ track }) => {
       this.#stream.addTrack(track);
       track.addEventListener("unmute", () => this.#media(), { once: true });

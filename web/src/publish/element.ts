@@ -13,6 +13,8 @@ import { type Words, languageOf, words } from "./text";
 type Source = Wish["source"];
 const SOURCES: readonly Source[] = ["camera", "screen", "none"];
 const LEVEL_MS = 66;
+/** The browser's estimate of the network begins low and rises. */
+const SETTLED_S = 10;
 /** A select's value for "no microphone"; device ids are never this. */
 const NO_SOUND = "none";
 
@@ -234,6 +236,10 @@ export class VitrinaPublish extends LitElement {
       this.renderRoot.querySelector<HTMLInputElement>("#key")?.focus();
       return;
     }
+    if (!/^[\x20-\x7e]+$/.test(this.#key)) {
+      this._problem = this.#words.wrongKey; // no header can carry it
+      return;
+    }
     if (!this._media && !(await this.#switchOn())) return;
     const media = this._media;
     if (!media) return;
@@ -265,16 +271,19 @@ export class VitrinaPublish extends LitElement {
   }
 
   stop(): void {
-    const publisher = this.#publisher;
+    this.#publisher?.stop();
+    this.#release();
+  }
+
+  #release(): void {
     this.#publisher = null;
-    publisher?.stop();
     void this.#awake?.release();
     this.#awake = null;
   }
 
   #onState(state: PublishState): void {
     this._state = state;
-    if (state === "failed") this.stop();
+    if (state === "failed") this.#release();
     this.dispatchEvent(new CustomEvent("vitrina-publish-state", { detail: { state }, bubbles: true, composed: true }));
   }
 
@@ -388,7 +397,7 @@ export class VitrinaPublish extends LitElement {
           ? nothing
           : row("picture", w.picture, `${sending.width} × ${sending.height} ${sending.codec ?? ""}`)}
       </dl>
-      ${sending.limited === null
+      ${sending.limited === null || figures.age < SETTLED_S
         ? nothing
         : html`<p class="limited">${sending.limited === "cpu" ? w.limitedCpu : w.limitedBandwidth}</p>`}
     </section>`;

@@ -1,6 +1,6 @@
 /** Keeps one stream published over WHIP: connects, watches, connects again. */
 import { Connection, type Loss, isFinal } from "../webrtc/connection";
-import { withOpus } from "../webrtc/sdp";
+import { withOpus, withStartBitrate } from "../webrtc/sdp";
 import { Refused, Signalling } from "../webrtc/signalling";
 import { type Rates, type Sending, ratesOf, sendingOf } from "../webrtc/stats";
 import { AUDIO_BITRATE, preferred } from "./quality";
@@ -9,6 +9,8 @@ export type PublishState = "idle" | "connecting" | "live" | "reconnecting" | "fa
 
 export interface Figures extends Rates {
   readonly sending: Sending;
+  /** Seconds since it went live. */
+  readonly age: number;
 }
 
 export interface PublisherSink {
@@ -80,11 +82,15 @@ export class Publisher {
   }
 
   #connect(): void {
-    const { endpoint, key, stereo } = this.plan;
+    const { endpoint, key, stereo, bitrate } = this.plan;
     const connection = new Connection(new Signalling(endpoint, key), {
       prepare: (peer) => this.#prepare(peer),
       ...(stereo ? { local: (sdp: string) => withOpus(sdp, { stereo: 1, "sprop-stereo": 1 }) } : {}),
-      remote: (sdp) => withOpus(sdp, { ...(stereo ? { stereo: 1 } : {}), maxaveragebitrate: AUDIO_BITRATE }),
+      remote: (sdp) =>
+        withStartBitrate(
+          withOpus(sdp, { ...(stereo ? { stereo: 1 } : {}), maxaveragebitrate: AUDIO_BITRATE }),
+          Math.round(bitrate / 2000),
+        ),
       connectMs: CONNECT_MS,
       connected: () => this.#connected(),
       lost: (loss) => this.#again(null, loss),
@@ -106,6 +112,7 @@ export class Publisher {
       });
       const capable = video ? RTCRtpSender.getCapabilities("video")?.codecs : undefined;
       if (capable) transceiver.setCodecPreferences(preferred(capable));
+      if (video) keepSize(transceiver.sender);
     }
     peer.addEventListener("connectionstatechange", () => {
       clearTimeout(this.#disconnected);
@@ -130,7 +137,7 @@ export class Publisher {
     const sending = sendingOf([...report.values()] as Record<string, unknown>[], performance.now());
     const rates = this.#last && ratesOf(this.#last, sending);
     this.#last = sending;
-    if (rates) this.sink.figures({ ...rates, sending });
+    if (rates) this.sink.figures({ ...rates, sending, age: (sending.at - this.#liveAt) / 1000 });
   }
 
   #again(error: unknown, loss: Loss | null): void {
@@ -165,6 +172,13 @@ export class Publisher {
     this.#state = state;
     this.sink.state(state);
   }
+}
+
+/** Another size in mid-show is another format for every viewer; fewer or coarser pictures are not. */
+function keepSize(sender: RTCRtpSender): void {
+  const parameters = Object.assign(sender.getParameters(), { degradationPreference: "maintain-resolution" });
+  // Safari does not know it.
+  void sender.setParameters(parameters).catch(() => undefined);
 }
 
 function isConflict(error: unknown): boolean {

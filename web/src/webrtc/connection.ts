@@ -1,8 +1,6 @@
 /** One peer connection over one HTTP exchange, for either direction. */
-import { Refused, type Signalling } from "./signalling";
+import { type Answered, Refused, type Signalling } from "./signalling";
 
-/** Host candidates are there in milliseconds; a STUN server that is down must not hold the offer up. */
-const GATHER_MS = 1000;
 const CLEANUP_MS = 8000;
 
 /** `unreachable`: the answer came, but no packet got through: most often UDP is blocked. */
@@ -37,27 +35,36 @@ export class Connection {
     return this.#peer;
   }
 
-  /** Resolves once the answer is set. Throws `Refused`, or what the browser says of a description. */
+  /**
+   * Resolves once the answer is set. Throws `Refused`, or what the browser says of a description.
+   *
+   * The offer goes out without candidates (RFC 9725 §4.3), before gathering: the server learns our
+   * address from our checks, and the ICE servers that its answer names are there when gathering begins.
+   */
   async open(): Promise<void> {
     const { signal } = this.#abort;
-    const iceServers = await this.signalling.servers(signal);
-    if (signal.aborted) return;
-    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
     this.#peer = peer;
     peer.addEventListener("connectionstatechange", () => this.#changed(peer), { signal });
     this.plan.prepare(peer);
     const { sdp = "" } = await peer.createOffer();
     if (signal.aborted) return;
-    await peer.setLocalDescription({ type: "offer", sdp: this.plan.local?.(sdp) ?? sdp });
-    await gathered(peer, signal);
-    if (signal.aborted) return;
-    const answered = await this.#offer(peer.localDescription?.sdp ?? "");
+    const offer = this.plan.local?.(sdp) ?? sdp;
+    const answered = await this.#offer(offer);
     if (answered === null) return;
     this.#timer = setTimeout(() => this.#lose("unreachable"), this.plan.connectMs);
-    await peer.setRemoteDescription({ type: "answer", sdp: this.plan.remote?.(answered) ?? answered });
+    if (answered.iceServers.length > 0) {
+      peer.setConfiguration({ ...peer.getConfiguration(), iceServers: [...answered.iceServers] });
+    }
+    try {
+      await peer.setLocalDescription({ type: "offer", sdp: offer });
+      await peer.setRemoteDescription({ type: "answer", sdp: this.plan.remote?.(answered.sdp) ?? answered.sdp });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
-  async #offer(sdp: string): Promise<string | null> {
+  async #offer(sdp: string): Promise<Answered | null> {
     const { signal } = this.#abort;
     try {
       // Not ended with the rest: a session that the server has made must be learnt of to be deleted.
@@ -66,7 +73,7 @@ export class Connection {
       const answered = await this.signalling.offer(sdp, timeout.signal);
       if (!signal.aborted) {
         this.#session = answered.session;
-        return answered.sdp;
+        return answered;
       }
       await this.signalling.end(answered.session);
     } catch (error) {
@@ -91,7 +98,7 @@ export class Connection {
       this.#connected = true;
       clearTimeout(this.#timer);
       this.plan.connected();
-    } else if (peer.connectionState === "failed") {
+    } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
       this.#lose(this.#connected ? "lost" : "unreachable");
     }
   }
@@ -101,28 +108,6 @@ export class Connection {
     this.close();
     this.plan.lost(loss);
   }
-}
-
-/** Resolves when all candidates are there, or after a second with those that are. */
-function gathered(peer: RTCPeerConnection, signal: AbortSignal): Promise<void> {
-  if (peer.iceGatheringState === "complete") return Promise.resolve();
-  return new Promise((resolve) => {
-    const stop = new AbortController();
-    const done = (): void => {
-      clearTimeout(timer);
-      stop.abort();
-      resolve();
-    };
-    const timer = setTimeout(done, GATHER_MS);
-    signal.addEventListener("abort", done, { signal: stop.signal });
-    peer.addEventListener(
-      "icegatheringstatechange",
-      () => {
-        if (peer.iceGatheringState === "complete") done();
-      },
-      { signal: stop.signal },
-    );
-  });
 }
 
 /** Whether another attempt with the same offer and key can never succeed. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { withOpus } from "./sdp";
+import { withOpus, withStartBitrate } from "./sdp";
 
 const sdp = (lines: string[]) => `${lines.join("\r\n")}\r\n`;
 
@@ -24,5 +24,14 @@ describe("withOpus", () => {
   it("leaves a description without Opus as it is", () => {
     const text = sdp(["v=0", "m=audio 9 X 0", "a=rtpmap:0 PCMU/8000"]);
     expect(withOpus(text, { stereo: 1 })).toBe(text);
+  });
+});
+
+describe("withStartBitrate", () => {
+  it("is a parameter of the picture's codecs, not of their helpers", () => {
+    const before = ["m=audio 9 X 111", "a=rtpmap:111 opus/48000/2", "m=video 9 X 96 97", "a=rtpmap:96 H264/90000",
+      "a=fmtp:96 packetization-mode=1", "a=rtpmap:97 rtx/90000", "a=fmtp:97 apt=96"];
+    const after = before.map((line) => (line.startsWith("a=fmtp:96") ? `${line};x-google-start-bitrate=1500` : line));
+    expect(withStartBitrate(sdp(before), 1500)).toBe(sdp(after));
   });
 });

@@ -1,10 +1,22 @@
-/** What browsers leave no API for: parameters of Opus in a session description. */
+/** What browsers leave no API for: format parameters in a session description. */
+
+export type Parameters = Readonly<Record<string, string | number>>;
 
 /**
- * Adds `name=value` to the fmtp of every Opus payload type (RFC 7587 §6.1), unless it is there.
- * `stereo=1` in what we say: send us two channels; in what the other side says: it takes two.
+ * Parameters of every Opus payload type (RFC 7587 §6.1). `stereo=1` in what we say: send us two
+ * channels; in what the other side says: it takes two.
  */
-export function withOpus(sdp: string, parameters: Readonly<Record<string, string | number>>): string {
+export function withOpus(sdp: string, parameters: Parameters): string {
+  return withFormat(sdp, /^opus\/48000/i, parameters);
+}
+
+/** Where Chromium's bandwidth estimate begins, kbit/s: its own 300 would show mush for seconds. */
+export function withStartBitrate(sdp: string, kbps: number): string {
+  return withFormat(sdp, /^(h264|vp8|vp9|av1)\/90000/i, { "x-google-start-bitrate": kbps });
+}
+
+/** Adds `name=value` to the fmtp of the payload types whose rtpmap says `codec`, unless it is there. */
+function withFormat(sdp: string, codec: RegExp, parameters: Parameters): string {
   const eol = sdp.includes("\r\n") ? "\r\n" : "\n";
   let types: string[] = [];
   let done = new Set<string>();
@@ -22,8 +34,8 @@ export function withOpus(sdp: string, parameters: Readonly<Record<string, string
   if (all.at(-1) === "") all.pop();
   for (const line of all) {
     if (line.startsWith("m=")) flush();
-    const map = /^a=rtpmap:(\d+) opus\/48000/i.exec(line);
-    if (map) types.push(map[1] as string);
+    const map = /^a=rtpmap:(\d+) (.*)$/.exec(line);
+    if (map && codec.test(map[2] as string)) types.push(map[1] as string);
     const fmtp = /^a=fmtp:(\d+) (.*)$/.exec(line);
     if (fmtp && types.includes(fmtp[1] as string)) {
       const own = new Map<string, string>();

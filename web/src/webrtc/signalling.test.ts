@@ -22,9 +22,17 @@ afterEach(() => vi.unstubAllGlobals());
 
 describe("Signalling", () => {
   it("posts the offer with the key and resolves a relative Location", async () => {
-    const sent = server(201, "v=0", { Location: "session/abc", "Content-Type": "application/sdp" });
+    const sent = server(201, "v=0", {
+      Location: "session/abc",
+      "Content-Type": "application/sdp",
+      Link: '<stun:stun.example.net>; rel="ice-server"',
+    });
     const answered = await new Signalling("https://h.example/whip/show", "KEY").offer("offer", never);
-    expect(answered).toEqual({ sdp: "v=0", session: "https://h.example/whip/session/abc" });
+    expect(answered).toEqual({
+      sdp: "v=0",
+      session: "https://h.example/whip/session/abc",
+      iceServers: [{ urls: "stun:stun.example.net" }],
+    });
     const { init } = sent[0] as Sent;
     expect(init.method).toBe("POST");
     expect(init.headers.get("Authorization")).toBe("Bearer KEY");
@@ -57,7 +65,6 @@ describe("Signalling", () => {
     const abort = new AbortController();
     abort.abort();
     await expect(signalling.offer("o", abort.signal)).rejects.toBeInstanceOf(TypeError);
-    expect(await signalling.servers(never)).toEqual([]);
     await signalling.end("https://h.example/whep/session/x");
   });
   it("ends with keepalive, since the page may be going away", async () => {

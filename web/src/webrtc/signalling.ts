@@ -20,6 +20,7 @@ export interface Answered {
   readonly sdp: string;
   /** Address of the session, for DELETE. */
   readonly session: string;
+  readonly iceServers: readonly RTCIceServer[];
 }
 
 export class Signalling {
@@ -28,16 +29,6 @@ export class Signalling {
     /** Sent as Bearer on every request, never anywhere else. */
     private readonly token: string | null = null,
   ) {}
-
-  /** The ICE servers that the endpoint names before an offer; none where it does not answer. */
-  async servers(signal: AbortSignal): Promise<RTCIceServer[]> {
-    try {
-      const answer = await this.#fetch(this.endpoint, { method: "OPTIONS", signal });
-      return answer.ok ? iceServers(answer.headers.get("Link")) : [];
-    } catch {
-      return [];
-    }
-  }
 
   /** Throws `Refused`, and AbortError once `signal` is aborted. */
   async offer(sdp: string, signal: AbortSignal): Promise<Answered> {
@@ -59,7 +50,11 @@ export class Signalling {
     const location = answer.headers.get("Location");
     // Redirected (307, 308): a relative Location is relative to where the answer came from.
     if (location === null) throw new Refused(answer.status, "The answer has no Location header.", null);
-    return { sdp: await answer.text(), session: new URL(location, answer.url || this.endpoint).href };
+    return {
+      sdp: await answer.text(),
+      session: new URL(location, answer.url || this.endpoint).href,
+      iceServers: iceServers(answer.headers.get("Link")),
+    };
   }
 
   /** Ends a session; works from `pagehide` too. A failure is no matter: the server notices by ICE consent. */

@@ -1,0 +1,257 @@
+"""The publish page in a real Chromium with its made-up camera and microphone, against aiortc."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Browser, Page, async_playwright
+
+from delivery.pages import PUBLISH_HEADERS
+from tests.web.conftest import CHROMIUM
+from tests.web.peer import WhipPeer, until
+
+pytestmark = pytest.mark.e2e
+
+KEY = "a-stream.key_42/+="
+FAKE = ["--use-fake-device-for-media-stream"]
+ALLOWED = "--use-fake-ui-for-media-stream"
+FOREIGN = "vitrina.test"
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>s</title>
+<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width">
+<style>html,body{margin:0;background:#101014}</style>
+<script type="module" src="/static/vitrina-publish.js"></script></head>
+<body><main><vitrina-publish stream="show"></vitrina-publish></main></body></html>"""
+
+
+class Studio:
+    """The page, and what a test asks of it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    async def of(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression over `p`, the element."""
+        code = f"const p = document.querySelector('vitrina-publish'); return {expression}"
+        return await self.page.evaluate(f"(() => {{ {code} }})()")
+
+    async def until(self, expression: str, timeout_s: float = 15) -> None:
+        """Wait for an expression over `p` to be true; the page's policy forbids eval."""
+        code = (
+            f"() => {{ const p = document.querySelector('vitrina-publish'); return {expression} }}"
+        )
+        async with asyncio.timeout(timeout_s):
+            while not await self.page.evaluate(code):
+                await self.page.wait_for_timeout(50)
+
+    async def problem(self, part: str) -> str:
+        """Wait for a sentence with `part` in the page's alert; return the whole."""
+        alert = self.page.get_by_role("alert").filter(has_text=part)
+        await alert.wait_for(timeout=15_000)
+        return await alert.inner_text()
+
+    async def go_live(self, key: str = KEY) -> None:
+        await self.page.get_by_label("Stream key").fill(key)
+        await self.page.get_by_role("button", name="Go live").click()
+
+
+Open = Callable[..., Awaitable[Studio]]
+
+
+@pytest.fixture
+async def studio(static: Path) -> AsyncIterator[Open]:
+    """Open the page before a `WhipPeer`; fails the test on an error in the page."""
+    async with contextlib.AsyncExitStack() as stack:
+        if not CHROMIUM.exists():
+            pytest.skip("Chromium is missing: apt-get install chromium")
+        playwright = await stack.enter_async_context(async_playwright())
+        pages: list[Studio] = []
+
+        async def start(
+            peer: WhipPeer, *, devices: bool = True, allowed: bool = True, host: str = "127.0.0.1",
+            **context: Any,
+        ) -> Studio:  # fmt: skip
+            url = await stack.enter_async_context(_serving(peer, static))
+            args = ["--no-sandbox", f"--host-resolver-rules=MAP {FOREIGN} 127.0.0.1"]
+            args += [*(FAKE if devices else []), *([ALLOWED] if allowed else [])]
+            browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+            stack.push_async_callback(browser.close)
+            stack.push_async_callback(peer.close)
+            size = {"viewport": {"width": 1100, "height": 760}, **context}
+            opened = Studio(await browser.new_page(**size))
+            pages.append(opened)
+            await opened.page.goto(url.replace("127.0.0.1", host))
+            return opened
+
+        yield start
+        for page in pages:
+            assert page.errors == []
+
+
+@contextlib.asynccontextmanager
+async def _serving(peer: WhipPeer, static: Path) -> AsyncIterator[str]:
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html", headers=PUBLISH_HEADERS)
+
+    async def file(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(static / request.match_info["file"])
+
+    app = web.Application()
+    app.router.add_get("/studio/publish/show", page)
+    app.router.add_get(r"/static/{file:[\w.-]+}", file)
+    app.router.add_routes(peer.routes())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/studio/publish/show"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_camera_goes_live_and_stops(studio: Open, tmp_path: Path) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.page.get_by_role("button", name="Turn on camera").click()
+    await page.until("p.shadowRoot.querySelector('video').videoWidth === 1280")
+    # The made-up microphone beeps.
+    await page.until(
+        "Number(p.shadowRoot.querySelector('[role=meter]').getAttribute('aria-valuenow')) > -40"
+    )
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    session = peer.sessions[0]
+    video = session.offer[session.offer.index("m=video") :]
+    first = video.split()[3]
+    assert f"a=rtpmap:{first} H264/90000" in video
+    await until(lambda: set(session.tracks) == {"audio", "video"}, 5, "both tracks")
+    picture = await session.tracks["video"].recv()
+    sound = await session.tracks["audio"].recv()
+    assert picture.width / picture.height == pytest.approx(16 / 9, abs=0.02)
+    assert sound.sample_rate == 48_000
+    await page.until("p.figures && p.figures.fps > 5 && p.figures.kbps > 100", 20)
+    assert "H264" in await page.page.locator("[data-figure=picture]").inner_text()
+    await page.page.screenshot(path=tmp_path / "live.png")
+    # The key went out in this header and nowhere else, and stays in this tab.
+    assert {token for _, _, token in peer.requests} == {f"Bearer {KEY}"}
+    assert not any("key" in path for _, path, _ in peer.requests)
+    assert "42" not in page.page.url
+    assert await page.of("JSON.stringify(localStorage)") == "{}"
+    assert await page.of("document.cookie") == ""
+    await page.page.get_by_role("button", name="Stop").click()
+    await until(lambda: session.deleted, 5, "DELETE")
+    await page.until("p.state === 'idle'")
+
+
+async def test_it_connects_again(studio: Open) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    peer.refuse = [(503, "Starting.", {"Retry-After": "1"})]
+    await peer.sessions[0].peer.close()
+    await page.until("p.state === 'reconnecting'", 10)
+    await page.until("p.state === 'live'", 20)
+    assert len(peer.sessions) == 2
+    assert await page.of("p.problem") == ""
+    # Leaving the page ends the session.
+    await page.page.goto("about:blank")
+    await until(lambda: peer.sessions[1].deleted, 5, "DELETE")
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (403, "This key belongs to another stream"),
+        (404, "does not take WebRTC here"),
+        (409, "does not take another publisher"),
+        (415, "does not take what this browser sends"),
+        (422, "does not take what this browser sends"),
+    ],
+)
+async def test_refusals_are_sentences(studio: Open, status: int, sentence: str) -> None:
+    peer = WhipPeer(key=KEY, refuse=[(status, "The server's reason.", {})])
+    page = await studio(peer)
+    await page.go_live()
+    text = await page.problem(sentence)
+    assert "The server's reason." in text
+    await page.until("p.state === 'failed'")
+    # Another press of the button tries again.
+    await page.page.get_by_role("button", name="Go live").click()
+    await page.until("p.state === 'live' && p.problem === ''")
+
+
+async def test_a_wrong_key_and_none(studio: Open, tmp_path: Path) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.go_live("wrong")
+    text = await page.problem("does not take this stream key")
+    assert "No stream has this key." in text
+    assert "wrong" not in text
+    await page.page.screenshot(path=tmp_path / "key.png")
+    await page.page.get_by_label("Stream key").fill("ключ")
+    await page.of("p.start()")
+    await page.problem("does not take this stream key")
+    await page.page.get_by_label("Stream key").fill("")
+    await page.of("p.start()")
+    await page.problem("Enter the stream key first")
+
+
+async def test_blocked_udp_is_named(studio: Open) -> None:
+    peer = WhipPeer(key=KEY, lost=True)
+    page = await studio(peer)
+    await page.go_live()
+    await page.problem("blocks UDP")
+    assert await page.of("p.state") == "connecting"
+    peer.lost = False
+    await page.until("p.state === 'live'", 30)
+
+
+async def test_no_permission(studio: Open) -> None:
+    page = await studio(WhipPeer(key=KEY), allowed=False)
+    await page.page.get_by_role("button", name="Turn on camera").click()
+    await page.problem("was not allowed to use camera")
+
+
+async def test_no_device(studio: Open) -> None:
+    page = await studio(WhipPeer(key=KEY), devices=False)
+    await page.page.get_by_role("button", name="Turn on camera").click()
+    await page.problem("No camera or microphone was found")
+
+
+async def test_plain_http_elsewhere(studio: Open) -> None:
+    page = await studio(WhipPeer(key=KEY), host=FOREIGN)
+    await page.problem("only to pages over HTTPS or on localhost")
+    await page.go_live()
+    await page.problem("only to pages over HTTPS or on localhost")
+
+
+async def test_in_german_on_a_phone_by_keyboard(studio: Open, tmp_path: Path) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer, locale="de-AT", viewport={"width": 390, "height": 844})
+    key = page.page.get_by_label("Streamschlüssel")
+    await key.fill(KEY)
+    await key.press("Enter")
+    await page.until("p.state === 'live'")
+    assert await page.page.get_by_role("status").inner_text() == "Live"
+    await page.page.screenshot(path=tmp_path / "phone.png", full_page=True)
+    wide = await page.of("document.documentElement.scrollWidth")
+    assert wide <= 390
+    unlabelled = await page.of(
+        "[...p.shadowRoot.querySelectorAll('select, input')].filter((e) => !e.labels.length).length"
+    )
+    assert unlabelled == 0
+    # Another microphone while live: the same session goes on.
+    microphones = page.page.get_by_label("Mikrofon")
+    options = await microphones.locator("option").all_inner_texts()
+    await microphones.select_option(index=1)
+    await page.until("p.state === 'live' && p.problem === ''")
+    assert len(options) > 2
+    assert len(peer.sessions) == 1
