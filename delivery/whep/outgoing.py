@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from webrtc.extensions import ExtensionMap
     from webrtc.history import HistoryLimits
+    from webrtc.rtcp import ReportBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,14 @@ class Outgoing:
         self.packets = 0
         self.octets = 0
         """Of payload, as sender reports count them."""
+        self.nacked = 0
+        """Packets asked for again."""
+        self.key_requests = 0
+        """PLI and FIR."""
+        self.lost = 0
+        """Packets lost, by the viewer's count."""
+        self.jitter_ns: int | None = None
+        """As the viewer last reported it."""
 
     def timestamp(self, ticks: int) -> int:
         """Return the RTP timestamp, 32 bits, of a moment of the show clock."""
@@ -105,6 +114,11 @@ class Outgoing:
         return self.history.answer(
             lost, now_ns, send_time=send_time, transport_sequence=transport_sequence
         )
+
+    def reported(self, block: ReportBlock) -> None:
+        """Take what the viewer reports of the stream."""
+        self.lost = max(self.lost, block.cumulative_lost)
+        self.jitter_ns = block.jitter * 1_000_000_000 // self.terms.clock_rate
 
     def report(self, *, ntp: int, ticks: int) -> SenderReport:
         """Return the sender's report: `ticks` of the show clock are `ntp`."""

@@ -154,6 +154,7 @@ class WhepDoor:
             name,
             feed=stream.realtime,
             cues=self._cues,
+            meter=self._meter,
             spawn=self._spawn,
             request_key=stream.request_key,
             on_busy=self._busy.set,
@@ -184,13 +185,13 @@ class WhepDoor:
             stage.tick()
             await asyncio.sleep(0)
             if stage.over:
-                self._meter.whep(name, stage.report())
+                stage.report()
                 stage.close()
                 del self._stages[name]
 
     def _report(self) -> None:
-        for name, stage in self._stages.items():
-            self._meter.whep(name, stage.report())
+        for stage in self._stages.values():
+            stage.report()
 
     async def _rest(self) -> None:
         """Wait for packets to send, or for time to pass."""

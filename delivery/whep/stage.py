@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from delivery.whep.account import Account
 from delivery.whep.cues import LABEL, CueFan, CueLine
 from delivery.whep.fanout import Fanout
-from delivery.whep.meter import ViewersReport
 from media.model import Kind
 from webrtc.channels import Channel, DataChannel
 from webrtc.session import End
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from delivery.whep.cues import CueSource
+    from delivery.whep.meter import WhepMeter
     from delivery.whep.programme import Lane
     from delivery.whep.seams import Spawn, Task
     from delivery.whep.viewer import Viewer
@@ -42,6 +43,7 @@ class Stage:
         *,
         feed: RealtimeFeed,
         cues: CueSource,
+        meter: WhepMeter,
         spawn: Spawn,
         request_key: Callable[[], None],
         on_busy: Callable[[], None],
@@ -50,12 +52,11 @@ class Stage:
         self.stream = stream
         self.sitting: set[Attendance] = set()
         """Those with an answer, connected or not."""
-        self.feed, self._cues, self._spawn, self._now_ns = feed, cues, spawn, now_ns
+        self.feed, self._spawn, self._now_ns = feed, spawn, now_ns
+        self._meter = meter
         self._fan = CueFan(stream, cues)
         self._fan_task: Task | None = None
         self._idle_ns: int | None = now_ns()
-        self._told: dict[Viewer, tuple[int, ...]] = {}
-        self._gone: list[tuple[int, ...]] = []
         self._keys_told = 0
         self.fanout = Fanout(
             now_ns=now_ns,
@@ -105,14 +106,14 @@ class Stage:
 
     def leave(self, attendance: Attendance) -> None:
         """Let a viewer go. Idempotent."""
-        viewer = attendance.viewer
-        if viewer in self.fanout.viewers:
-            self.fanout.remove(viewer)
-            before = self._told.pop(viewer, ())
-            self._gone.append(_since(_counts(viewer), before))
+        self.fanout.remove(attendance.viewer)
         self.sitting.discard(attendance)
         if not self.sitting:
             self._idle_ns = self._now_ns()
+
+    def settle(self, attendance: Attendance) -> None:
+        """Report what a viewer that leaves has still to its account."""
+        attendance.account.report(self._meter, self._now_ns())
 
     async def tell(self, line: CueLine) -> None:
         """Tell a viewer the cues."""
@@ -133,34 +134,15 @@ class Stage:
             viewer.tick(now_ns)
         self.fanout.ask()
 
-    def report(self) -> ViewersReport:
-        """Return what happened since the last report; call it once a second."""
+    def report(self) -> None:
+        """Report what happened since the last time; call it once a second."""
         self._fan.refresh()
-        viewers = self.fanout.viewers
-        counts = self._gone
-        self._gone = []
-        for viewer in viewers:
-            now = _counts(viewer)
-            counts.append(_since(now, self._told.get(viewer, ())))
-            self._told[viewer] = now
-        asked, self._keys_told = self.fanout.keys.asked - self._keys_told, self.fanout.keys.asked
-        lost, nacked, resent, plis, dropped, switches = (
-            map(sum, zip(*counts, strict=True)) if (counts) else (0,) * 6
-        )
         now_ns = self._now_ns()
-        return ViewersReport(
-            viewers=len(viewers),
-            rtts_s=tuple(each.rtt_ns / 1e9 for each in viewers if each.rtt_ns is not None),
-            jitters_s=tuple(each.jitter_ns / 1e9 for each in viewers),
-            bandwidths_bps=tuple(each.estimator.bps(now_ns) for each in viewers),
-            lost=lost,
-            nacked=nacked,
-            resent=resent,
-            plis=plis,
-            dropped=dropped,
-            switches=switches,
-            keys_asked=asked,
-        )
+        for attendance in self.sitting:
+            attendance.account.report(self._meter, now_ns)
+        asked, self._keys_told = self.fanout.keys.asked - self._keys_told, self.fanout.keys.asked
+        if asked:
+            self._meter.whep_keys_asked(self.stream, asked)
 
     @property
     def over(self) -> bool:
@@ -185,6 +167,7 @@ class Attendance:
     def __init__(self, stage: Stage, session: Session, viewer: Viewer, data: Agreed | None) -> None:
         """`data`: the answer's section of data channels, None without one."""
         self.viewer = viewer
+        self.account = Account(stage.stream, viewer)
         self._stage, self._session, self._data = stage, session, data
         self._line: CueLine | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -216,6 +199,7 @@ class Attendance:
 
     def end(self, reason: End) -> None:
         """Let go of everything."""
+        self._stage.settle(self)
         if self._line is not None:
             self._stage.hush(self._line)
         self._stage.leave(self)
@@ -231,20 +215,3 @@ class Attendance:
         self._line = CueLine(channel, self.viewer.video_timestamp)
         if self._tasks is not None:
             self._tasks.create_task(self._stage.tell(self._line), name="whep-cues")
-
-
-def _counts(viewer: Viewer) -> tuple[int, ...]:
-    counters = viewer.counters
-    resent = sum(each.history.counters.resent for each in viewer.streams)
-    return (
-        counters.lost,
-        counters.nacks,
-        resent,
-        counters.plis,
-        counters.dropped,
-        counters.switches,
-    )
-
-
-def _since(now: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(a - b for a, b in zip(now, before or (0,) * len(now), strict=True))

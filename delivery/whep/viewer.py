@@ -77,12 +77,6 @@ class KeyWanted(Protocol):
 class ViewerCounters:
     """What happened since the viewer came."""
 
-    nacks: int = 0
-    """Packets asked for again."""
-    plis: int = 0
-    """PLI and FIR."""
-    lost: int = 0
-    """Packets lost by its own count, of pictures and sound."""
     dropped: int = 0
     """Pictures given up because the viewer's queue was too old or too full."""
     switches: int = 0
@@ -119,8 +113,6 @@ class Viewer:
         self.wanted: Lane | None = None
         """What will be sent from its next key picture on; the same where nothing changes."""
         self.rtt_ns: int | None = None
-        self.jitter_ns = 0
-        """Of the pictures, as the viewer reports it; of the sound where there are none."""
         self._lanes, self._plays, self._clock, self._cname = lanes, plays, clock, cname
         self._send_rtp, self._send_rtcp = send_rtp, send_rtcp
         self._key_wanted = key_wanted
@@ -137,7 +129,6 @@ class Viewer:
         self._tokens_ns = now_ns
         self._report_ns = self._choose_ns = now_ns
         self._rtcp_tokens, self._rtcp_ns = float(RTCP_BYTES_A_SECOND), now_ns
-        self._lost: dict[int, int] = {}
         self._began = self._waits_for_key = False
 
     # ── media ────────────────────────────────────────────────────────────────────────────────
@@ -255,12 +246,10 @@ class Viewer:
         elif isinstance(packet, Nack):
             self._resend(packet, now_ns)
         elif isinstance(packet, PictureLoss):
-            if self.video is not None and packet.media_ssrc == self.video.terms.ssrc:
-                self._picture_lost(None, now_ns)
+            self._picture_lost(packet.media_ssrc, None, now_ns)
         elif isinstance(packet, FullIntraRequest):
             for ssrc, number in packet.entries:
-                if self.video is not None and ssrc == self.video.terms.ssrc:
-                    self._picture_lost((packet.sender_ssrc, number), now_ns)
+                self._picture_lost(ssrc, (packet.sender_ssrc, number), now_ns)
         elif isinstance(packet, Remb):
             self.estimator.remb(packet.bitrate, now_ns)
         elif isinstance(packet, ReceiverReport | SenderReport):
@@ -270,7 +259,7 @@ class Viewer:
     def _resend(self, nack: Nack, now_ns: int) -> None:
         for stream in self.streams:
             if stream.terms.ssrc == nack.media_ssrc and self._began:
-                self.counters.nacks += len(nack.lost)
+                stream.nacked += len(nack.lost)
                 send_time = abs_send_time(now_ns)
                 # The size of what is sent again is not known before its number is: a full packet.
                 for data in stream.again(
@@ -281,8 +270,10 @@ class Viewer:
                 ):
                     self._send_rtp(data)
 
-    def _picture_lost(self, entry: tuple[int, int] | None, now_ns: int) -> None:
-        self.counters.plis += 1
+    def _picture_lost(self, ssrc: int, entry: tuple[int, int] | None, now_ns: int) -> None:
+        if self.video is None or ssrc != self.video.terms.ssrc:
+            return
+        self.video.key_requests += 1
         self._key_wanted(self, entry)
         if self._queue or self.lane is None or self._waits_for_key:
             return  # a key picture is on its way, or waited for
@@ -293,14 +284,11 @@ class Viewer:
         stream = next((each for each in self.streams if each.terms.ssrc == block.ssrc), None)
         if stream is None:
             return
-        before = self._lost.get(block.ssrc, 0)
-        self.counters.lost += max(block.cumulative_lost - before, 0)
-        self._lost[block.ssrc] = max(block.cumulative_lost, before)
+        stream.reported(block)
         trip = round_trip_ns(block, self._ntp(now_ns))
         if trip is not None:
             self.rtt_ns = trip
         if stream is self.video or self.video is None:
-            self.jitter_ns = block.jitter * _SECOND_NS // stream.terms.clock_rate
             self.estimator.report(block.fraction_lost, now_ns)
 
     # ── the rung ─────────────────────────────────────────────────────────────────────────────

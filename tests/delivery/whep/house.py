@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from delivery.whep.meter import ViewersReport
 from delivery.whep.service import WhepDoor
 from overlay.errors import NotFound
 from overlay.times import format_ms
@@ -21,6 +22,7 @@ from tests.delivery.whep.material import Stage
 from tests.webrtc.callers import HOST, SETTINGS, Meter
 from vitrina.supervise import Supervisor
 from webrtc.door import Call, Opened
+from webrtc.meter import RtpCounts
 from webrtc.peer import make_certificate
 from webrtc.sessions import SessionLimits, Sessions
 
@@ -32,11 +34,37 @@ class Reports(Meter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reports: list[ViewersReport] = []
+        self.counted: Counter[tuple[str, str]] = Counter()
+        """(kind, what) of all viewers."""
+        self.jitters: list[float] = []
+        self.rtts: list[float] = []
+        self.bandwidths: list[float] = []
+        self.dropped = self.switched = self.keys_asked = 0
         self.failed: list[str] = []
 
-    def whep(self, stream: str, report: ViewersReport) -> None:
-        self.reports.append(report)
+    def rtp_counted(self, stream: str, protocol: str, kind: str, counts: RtpCounts) -> None:
+        assert (stream, protocol) == ("shop", "whep")
+        for name, value in asdict(counts).items():
+            assert value >= 0
+            self.counted[kind, name] += value
+
+    def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
+        self.jitters.append(seconds)
+
+    def rtp_path(
+        self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None
+    ) -> None:
+        self.rtts += [] if rtt_s is None else [rtt_s]
+        self.bandwidths += [] if bandwidth_bps is None else [bandwidth_bps]
+
+    def whep_dropped(self, stream: str, pictures: int) -> None:
+        self.dropped += pictures
+
+    def whep_switched(self, stream: str, count: int) -> None:
+        self.switched += count
+
+    def whep_keys_asked(self, stream: str, count: int) -> None:
+        self.keys_asked += count
 
     def component_failed(self, component: str) -> None:
         self.failed.append(component)
