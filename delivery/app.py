@@ -43,7 +43,12 @@ def build_app(deps: Deps) -> web.Application:
     """Return the application; nothing runs until `delivery.server.HttpServer` does."""
     cors = Cors(deps.http.cors_origins)
     media = MediaPath(
-        directory=deps.directory, cors=cors, hls=deps.hls, limits=deps.limits, meter=deps.meter
+        directory=deps.directory,
+        cors=cors,
+        hls=deps.hls,
+        limits=deps.limits,
+        meter=deps.meter,
+        whep_viewers=deps.whep_viewers,
     )
     events = EventHub(
         directory=deps.directory,

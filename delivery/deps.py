@@ -52,6 +52,8 @@ class Deps:
     """Where browsers and encoders publish by WebRTC; None: switched off."""
     whep: Door | None = None
     """Where viewers watch by WebRTC; None: switched off."""
+    whep_viewers: Callable[[str], int] = lambda _: 0
+    """How many watch a stream by WebRTC now."""
     static: Path = STATIC
 
 

@@ -67,8 +67,10 @@ class MediaPath:
         hls: HlsSettings,
         limits: LimitsSettings,
         meter: DeliveryMeter,
+        whep_viewers: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._directory = directory
+        self._whep_viewers = whep_viewers
         self._cors = cors
         self._meter = meter
         self._max_waiters = limits.max_waiters
@@ -91,6 +93,10 @@ class MediaPath:
         return len(self._holds)
 
     def viewers(self, stream: str) -> int:
+        """Sessions of `stream`: by WebRTC now, by HLS those of the last ten seconds."""
+        return self._hls_viewers(stream) + self._whep_viewers(stream)
+
+    def _hls_viewers(self, stream: str) -> int:
         """Sessions that asked for a media playlist of `stream` in the last ten seconds."""
         window = self._windows.get(stream)
         return 0 if window is None else window.count(time.monotonic())
@@ -101,7 +107,8 @@ class MediaPath:
         for name in [name for name in self._windows if name not in names]:
             del self._windows[name]
         for name in names:
-            self._meter.viewers(name, self.viewers(name))
+            self._meter.viewers(name, "hls", self._hls_viewers(name))
+            self._meter.viewers(name, "whep", self._whep_viewers(name))
 
     def drain(self) -> None:
         """The server stops: let everyone go who is held, and hold nobody from now on."""

@@ -18,8 +18,11 @@ class DeliveryMeter(Protocol):
     def bytes_out(self, stream: str, count: int) -> None:
         """`count` body bytes of playlists or media of `stream` were handed to the socket."""
 
-    def viewers(self, stream: str, count: int) -> None:
-        """So many sessions asked for a media playlist of `stream` in the last ten seconds."""
+    def viewers(self, stream: str, protocol: str, count: int) -> None:
+        """So many watch `stream` by `protocol`: `hls` or `whep`.
+
+        HLS: sessions that asked for a media playlist in the last ten seconds.
+        """
 
     def open_now(self, connections: int, waiting: int, event_streams: int) -> None:
         """Connections, held blocking requests and cue streams at this moment."""
@@ -41,7 +44,7 @@ class NoDeliveryMeter:
     def bytes_out(self, stream: str, count: int) -> None:
         """Ignore."""
 
-    def viewers(self, stream: str, count: int) -> None:
+    def viewers(self, stream: str, protocol: str, count: int) -> None:
         """Ignore."""
 
     def open_now(self, connections: int, waiting: int, event_streams: int) -> None:

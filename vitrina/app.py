@@ -37,7 +37,7 @@ from vitrina.supervise import Supervisor
 from vitrina.telemetry import Telemetry
 from vitrina.tokens import Tokens
 from vitrina.views import Directory
-from vitrina.webrtc import make_whip
+from vitrina.webrtc import make_whep, make_whip
 from webrtc.peer import make_certificate
 
 if TYPE_CHECKING:
@@ -196,6 +196,14 @@ class _Server:
             meter=telemetry,
             spawn=supervisor.spawn,
         )
+        self._whep = make_whep(
+            settings,
+            streams=self._registry,
+            cues=self._cues,
+            certificate=self._certificate,
+            meter=telemetry,
+            supervisor=supervisor,
+        )
         app = build_app(
             Deps(
                 directory=Directory(self._registry),
@@ -214,6 +222,8 @@ class _Server:
                 push_ports=self._push_ports,
                 not_ready=self._not_ready,
                 whip=self._whip,
+                whep=self._whep,
+                whep_viewers=self._whep.viewers if self._whep is not None else lambda _: 0,
             )
         )
         self._http = HttpServer(settings=settings.http, limits=settings.limits, app=app)
@@ -227,6 +237,8 @@ class _Server:
         await self._admin.refresh()
         await self._restreamer.load()
         self._supervisor.spawn("refresh", self._refresh, restart=True)
+        if self._whep is not None:
+            self._supervisor.spawn("whep-pulse", self._whep.run, restart=True)
         async with asyncio.TaskGroup() as group:
             parts = [
                 group.create_task(self._http.run(), name="http"),
@@ -260,6 +272,8 @@ class _Server:
             await self._rtmp.drain()
         if self._whip is not None:
             await self._whip.close_all()
+        if self._whep is not None:
+            await self._whep.drain()
         live = any(stream.live for stream in self._registry.all())
         self._registry.end_all()
         if live:

@@ -310,7 +310,7 @@ class Telemetry:
         self._bytes_out = f.counter(
             "stream_sent_bytes_total", "Body bytes sent to viewers.", "stream"
         )
-        self._viewers = f.gauge("viewers", "Playing sessions.", "stream")
+        self._viewers = f.gauge("viewers", "Playing sessions.", "stream", "protocol")
         self._open = f.gauge("http_open", "What viewers hold open at this moment.", "what")
         self._refused = f.counter(
             "http_refused_total", "Viewers turned away or cut off, by reason.", "reason"
@@ -499,9 +499,9 @@ class Telemetry:
         """Body bytes were sent."""
         self._bytes_out(stream).inc(count)
 
-    def viewers(self, stream: str, count: int) -> None:
+    def viewers(self, stream: str, protocol: str, count: int) -> None:
         """Playing sessions of the stream."""
-        self._viewers(stream).set(count)
+        self._viewers(stream, protocol).set(count)
 
     def open_now(self, connections: int, waiting: int, event_streams: int) -> None:
         """What is held open at this moment."""

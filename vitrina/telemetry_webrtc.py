@@ -15,7 +15,7 @@ _BANDWIDTH_BUCKETS = (1e5, 3e5, 6e5, 1e6, 1.5e6, 2.5e6, 4e6, 6e6, 1e7, 2e7, 5e7)
 
 
 class WebRtcMetrics:
-    """Implements `webrtc.meter.SessionMeter` and `webrtc.meter.RtpMeter`."""
+    """Implements the meters of `webrtc.meter` and `delivery.whep.meter`."""
 
     def __init__(self, f: Families) -> None:
         self._sessions = f.gauge(
@@ -68,6 +68,18 @@ class WebRtcMetrics:
             buckets=_BANDWIDTH_BUCKETS,
         )
 
+        self._dropped = f.counter(
+            "whep_dropped_pictures_total",
+            "Pictures given up because a viewer's path did not take them in time.",
+            "stream",
+        )
+        self._switches = f.counter(
+            "whep_rung_switches_total", "Changes of a viewer's rung.", "stream"
+        )
+        self._keys_asked = f.counter(
+            "whep_keys_asked_total", "Key pictures asked of the encoder for viewers.", "stream"
+        )
+
     # webrtc.meter.SessionMeter
 
     def session_opened(self, protocol: str) -> None:
@@ -111,3 +123,17 @@ class WebRtcMetrics:
             self._rtt(stream, protocol).observe(rtt_s)
         if bandwidth_bps is not None:
             self._bandwidth(stream, protocol).observe(bandwidth_bps)
+
+    # delivery.whep.meter.WhepMeter
+
+    def whep_dropped(self, stream: str, pictures: int) -> None:
+        """Pictures were given up."""
+        self._dropped(stream).inc(pictures)
+
+    def whep_switched(self, stream: str, count: int) -> None:
+        """Viewers were given another rung."""
+        self._switches(stream).inc(count)
+
+    def whep_keys_asked(self, stream: str, count: int) -> None:
+        """The encoder was asked for key pictures."""
+        self._keys_asked(stream).inc(count)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from delivery.whep.account import PROTOCOL as WHEP
+from delivery.whep.service import WhepDoor
 from ingest.addresses import crowd_of
 from ingest.whip.publisher import PROTOCOL as WHIP
 from ingest.whip.service import WhipDoor
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from ingest.source import PublishGate
+    from media.registry import Registry
+    from overlay.service import CueService
+    from vitrina.supervise import Supervisor
     from vitrina.telemetry import Telemetry
     from webrtc.sessions import Spawn
 
@@ -54,4 +59,37 @@ def make_whip(
         rtp_meter=meter.webrtc,
         key_interval_ms=settings.hls.segment_ms,
         check_timeout_s=CHECK_S + settings.auth.publish_hook_timeout_s,
+    )
+
+
+def make_whep(
+    settings: Settings,
+    *,
+    streams: Registry,
+    cues: CueService,
+    certificate: RTCCertificate,
+    meter: Telemetry,
+    supervisor: Supervisor,
+) -> WhepDoor | None:
+    """Return the door of viewers, None where it is switched off."""
+    whip = settings.whip
+    if not whip.whep_enabled:
+        return None
+    sessions = Sessions(
+        protocol=WHEP,
+        settings=whip,
+        limits=SessionLimits(
+            total=whip.whep_max_viewers, per_address=whip.whep_max_viewers_per_address
+        ),
+        certificate=certificate,
+        meter=meter.webrtc,
+        spawn=supervisor.spawn,
+        crowd_of=crowd_of,
+    )
+    return WhepDoor(
+        sessions=sessions,
+        stream_of=streams.get,
+        cues=cues,
+        meter=meter.webrtc,
+        spawn=supervisor.spawn,
     )

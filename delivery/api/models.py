@@ -65,7 +65,9 @@ class Stream(BaseModel):
 
     name: str
     state: STATES
-    viewers: int = Field(description="Sessions that asked for a playlist in the last 10 s.")
+    viewers: int = Field(
+        description="By WebRTC now, by HLS those that asked for a playlist in the last 10 s."
+    )
     tracks: list[dict[str, Any]] = []
     bitrate_bps: int | None = Field(None, description="What the encoder sends.")
     findings: list[FindingState] = Field(

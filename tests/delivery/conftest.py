@@ -227,8 +227,8 @@ class CountingMeter(NoDeliveryMeter):
     def refused(self, reason):
         self.refusals.append(reason)
 
-    def viewers(self, stream, count):
-        self.viewers_seen[stream] = count
+    def viewers(self, stream, protocol, count):
+        self.viewers_seen[stream, protocol] = count
 
 
 def metrics_page():

@@ -56,7 +56,10 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.subscriber_dropped(stream)
     meter.request("media", 200, 0.002)
     meter.bytes_out(stream, 1000)
-    meter.viewers(stream, 7)
+    meter.viewers(stream, "hls", 7)
+    meter.webrtc.whep_dropped(stream, 2)
+    meter.webrtc.whep_switched(stream, 1)
+    meter.webrtc.whep_keys_asked(stream, 1)
     meter.open_now(30, 20, 5)
     meter.refused("waiters")
     meter.webrtc.session_opened("whip")
@@ -91,7 +94,7 @@ def test_measurements_arrive_under_their_names() -> None:
     exercise(meter, "demo")
     found = series(meter)
     part = 'rendition="720p",stream="demo"'
-    assert found['vitrina_viewers{stream="demo"}'] == 7
+    assert found['vitrina_viewers{protocol="hls",stream="demo"}'] == 7
     assert found['vitrina_ingest_connections{protocol="rtmp"}'] == 0
     assert (
         found['vitrina_stream_received_frames_total{protocol="rtmp",stream="demo",track="video"}']
@@ -127,10 +130,10 @@ def test_forgetting_a_stream_drops_its_series_only() -> None:
     meter.forget("demo")
     left = series(meter)
     assert not [name for name in left if 'stream="demo"' in name]
-    assert left['vitrina_viewers{stream="other"}'] == 7
+    assert left['vitrina_viewers{protocol="hls",stream="other"}'] == 7
     meter.forget("never-there")
-    meter.viewers("demo", 1)
-    assert series(meter)['vitrina_viewers{stream="demo"}'] == 1
+    meter.viewers("demo", "hls", 1)
+    assert series(meter)['vitrina_viewers{protocol="hls",stream="demo"}'] == 1
 
 
 def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
