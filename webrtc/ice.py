@@ -145,6 +145,11 @@ class IceConnection(Connection):
         transport.sendto(data, pair.remote_addr)
 
     @property
+    def closing(self) -> bool:
+        """Whether it was closed, by us or because the peer's consent expired (RFC 7675)."""
+        return self._closing
+
+    @property
     def remote_address(self) -> tuple[str, int] | None:
         """Address and port of the peer, once nominated."""
         pair = self._nominated.get(1)

@@ -92,6 +92,7 @@ class Peer:
         self._incoming: pylibsrtp.Session | None = None
         self._outgoing: pylibsrtp.Session | None = None
         self._failed: asyncio.Future[None] | None = None
+        self._left = False
         self.connected = asyncio.Event()
         self.received = self.sent = 0
         """Bytes of SRTP and SRTCP."""
@@ -171,6 +172,7 @@ class Peer:
 
     async def close(self) -> None:
         """Say goodbye and close the sockets; `run` then returns."""
+        self._left = True
         self._ice.tap = None
         await self._dtls.stop()
         await self._transport.stop()
@@ -217,7 +219,8 @@ class Peer:
             gone.clear()
             if self._failed.done():
                 await self._failed
-        if self._transport.state == "failed":
+        # An expired consent ends DTLS, too, and that may be seen first.
+        if not self._left and (self._transport.state == "failed" or self._ice.closing):
             raise PeerLost("The peer has not answered for half a minute.")
 
     # ── media ────────────────────────────────────────────────────────────────────────────────

@@ -76,6 +76,7 @@ class WhipPublisher:
             protocol=PROTOCOL,
             wrap_ticks=WRAP_TICKS,
             on_revoked=self._revoked,
+            on_key_wanted=self._key_wanted,
         )
         self._receiver = Receiver(
             self._session.answer,
@@ -123,6 +124,10 @@ class WhipPublisher:
 
     def _revoked(self, text: str) -> None:
         self._session.finish(End.REVOKED, text)
+
+    def _key_wanted(self) -> None:
+        if self._receiver is not None:
+            self._receiver.request_key()
 
     def _cut(self, error: FormatRefused | LimitExceeded) -> SessionOver:
         limit = isinstance(error, LimitExceeded)

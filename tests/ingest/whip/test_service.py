@@ -1,0 +1,364 @@
+"""The door of publishers, before real aiortc peers: who is let in, what arrives, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import structlog.testing
+from aiortc import RTCPeerConnection
+
+from config.settings import LimitsSettings, WhipSettings
+from ingest.source import Approach, Grant, KeyRefused, Refusal
+from ingest.whip.clock import WRAP_TICKS
+from ingest.whip.service import WhipDoor
+from media.limits import LimitExceeded, narrow
+from media.model import Codec, FormatRefused, Kind, Packet, Role, TrackFormat
+from tests.ingest.rtmp.support import RecordingMeter
+from tests.support.whip import Peer
+from tests.webrtc.callers import HOST, Meter, Tasks, until
+from tests.webrtc.sdp.support import text
+from webrtc.door import Call, DoorRefused, Opened
+from webrtc.meter import RtpCounts
+from webrtc.peer import make_certificate
+from webrtc.sessions import SessionLimits, Sessions
+
+pytestmark = pytest.mark.component
+
+CERTIFICATE = make_certificate()
+KEY = "a-key-that-nobody-may-see"
+
+
+class Publication:
+    """Keeps what one publisher brings."""
+
+    lead_s = 0.0
+
+    def __init__(
+        self,
+        stream: str,
+        on_revoked: Callable[[str], None],
+        on_key_wanted: Callable[[], None] | None,
+    ) -> None:
+        self.stream = stream
+        self.on_revoked, self.on_key_wanted = on_revoked, on_key_wanted
+        self.formats: dict[Kind, TrackFormat] = {}
+        self.packets: Counter[Kind] = Counter()
+        self.keys = 0
+        self.closed: list[str] = []
+        self.refusal: Exception | None = None
+
+    def set_format(self, track: int, track_format: TrackFormat) -> None:
+        assert track == 0
+        self.formats[track_format.kind] = track_format
+
+    def describe_sound(self, languages: object) -> None:
+        raise AssertionError("WebRTC tells no languages")
+
+    def drop_track(self, track: int, kind: Kind) -> None:
+        self.formats.pop(kind)
+
+    def push(self, packet: Packet) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.packets[packet.kind] += 1
+        self.keys += packet.kind is Kind.VIDEO and packet.key
+
+    def close(self, reason: str) -> None:
+        self.closed.append(reason)
+
+
+class Gate:
+    """Knows one key; the newest publisher wins."""
+
+    def __init__(self) -> None:
+        self.approaches: list[Approach] = []
+        self.publications: list[Publication] = []
+        self.refusal: KeyRefused | None = None
+        self.hold: asyncio.Event | None = None
+        self.limits = narrow(LimitsSettings())
+
+    async def authorize(self, approach: Approach) -> Grant:
+        self.approaches.append(approach)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        if approach.key != KEY:
+            raise KeyRefused("The stream key is unknown.")
+        return Grant(stream="shop", role=Role.PRIMARY, limits=self.limits)
+
+    def open(
+        self,
+        grant: Grant,
+        *,
+        protocol: str,
+        wrap_ticks: int,
+        on_revoked: Callable[[str], None],
+        on_key_wanted: Callable[[], None] | None = None,
+    ) -> Publication:
+        assert (protocol, wrap_ticks) == ("whip", WRAP_TICKS)
+        for older in self.publications:
+            if not older.closed:
+                older.on_revoked("Another encoder publishes this stream now.")
+        self.publications.append(Publication(grant.stream, on_revoked, on_key_wanted))
+        return self.publications[-1]
+
+
+class RtpMeter:
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.paths = 0
+
+    def rtp_counted(self, stream: str, protocol: str, kind: str, counts: RtpCounts) -> None:
+        assert (stream, protocol) == ("shop", "whip")
+        self.counts[kind] += counts.packets
+        self.counts[f"{kind} keys"] += counts.key_requests
+
+    def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
+        assert 0 <= seconds < 1
+
+    def rtp_path(
+        self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None
+    ) -> None:
+        self.paths += 1
+
+
+class House:
+    """A door, and all that is behind it."""
+
+    def __init__(self, tasks: Tasks, settings: WhipSettings) -> None:
+        self.gate = Gate()
+        self.meter = RecordingMeter()
+        self.session_meter = Meter()
+        self.rtp = RtpMeter()
+        self.tasks = tasks
+        self.sessions = Sessions(
+            protocol="whip",
+            settings=settings,
+            limits=SessionLimits(total=8, per_address=8, per_owner=4),
+            certificate=CERTIFICATE,
+            meter=self.session_meter,
+            spawn=tasks,
+            crowd_of=lambda address: address,
+        )
+        self.door = WhipDoor(
+            settings=settings,
+            sessions=self.sessions,
+            gate=self.gate,
+            meter=self.meter,
+            rtp_meter=self.rtp,
+            key_interval_ms=1000,
+            check_timeout_s=0.2,
+        )
+        self.peers: list[Peer] = []
+
+    @property
+    def publication(self) -> Publication:
+        return self.gate.publications[-1]
+
+    async def post(
+        self, offer: str, *, token: str | None = KEY, stream: str | None = None
+    ) -> Opened:
+        call = Call(offer=offer, address=HOST, token=token, stream=stream, query={"a": "b"})
+        return await self.door.open(call)
+
+    async def publish(self, *, video: bool = True) -> tuple[Peer, Opened]:
+        peer = Peer(video=video)
+        self.peers.append(peer)
+        opened = await self.post(await peer.offer())
+        await peer.take(opened.answer)
+        return peer, opened
+
+
+@contextlib.asynccontextmanager
+async def house(**settings: object) -> AsyncIterator[House]:
+    # Its own addresses: aiortc has no candidate on loopback.
+    async with asyncio.TaskGroup() as group:
+        made = House(Tasks(group), WhipSettings(ports="0", **settings))  # type: ignore[arg-type]
+        try:
+            yield made
+        finally:
+            await made.door.close_all()
+            for peer in made.peers:
+                await peer.close()
+    assert made.tasks.failed == []
+    assert len(made.sessions) == 0
+
+
+@contextlib.contextmanager
+def refusal(status: int, words: str) -> Iterator[None]:
+    with pytest.raises(DoorRefused, match=words) as refused:
+        yield
+    assert refused.value.status == status
+    assert KEY not in str(refused.value)
+
+
+async def test_pictures_and_sound_arrive() -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with house() as home:
+            peer, opened = await home.publish()
+            await until(lambda: home.gate.publications, 10)
+            publication = home.publication
+            await until(lambda: publication.packets[Kind.VIDEO] > 30, 20)
+            assert publication.packets[Kind.AUDIO] > 20
+            video, audio = publication.formats[Kind.VIDEO], publication.formats[Kind.AUDIO]
+            assert (video.codec, video.width, video.height) == (Codec.H264, 640, 360)
+            assert (audio.codec, audio.sample_rate) == (Codec.OPUS, 48_000)
+            # Somebody waits for a key frame: the encoder is asked.
+            before = publication.keys
+            assert publication.on_key_wanted is not None
+            publication.on_key_wanted()
+            await until(lambda: publication.keys > before, 5)
+            await home.door.close(opened.session, KEY)
+            assert publication.closed == ["bye"]
+            assert home.meter.opened == 1
+            assert home.meter.closed == {"bye": 1}
+            assert home.meter.bytes > 10_000
+            assert home.rtp.counts["video"] > 30
+            assert home.rtp.counts["audio"] > 20
+            assert home.rtp.counts["video keys"] >= 1
+            assert home.rtp.paths
+            await until(lambda: peer.connection.connectionState == "closed")
+            (approach,) = home.gate.approaches
+            assert (approach.protocol, approach.address) == ("whip", HOST)
+            assert approach.query == {"a": "b"}
+    assert KEY not in str(lines)
+    assert opened.session not in str(lines)
+
+
+async def test_who_may_not_publish_is_told_why() -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with house() as home:
+            offer = text("obs-30")
+            with refusal(401, "Authorization: Bearer KEY"):
+                await home.post(offer, token=None)
+            assert home.gate.approaches == []
+            with refusal(401, "key is unknown"):
+                await home.post(offer, token="wrong")
+            with refusal(403, "for another stream"):
+                await home.post(offer, stream="other")
+            home.gate.refusal = KeyRefused("Not from there.", reason=Refusal.ADDRESS)
+            with refusal(403, "Not from there"):
+                await home.post(offer)
+            home.gate.refusal = KeyRefused("Sold out.", reason=Refusal.HOOK)
+            with refusal(403, "Sold out"):
+                await home.post(offer)
+            home.gate.hold = asyncio.Event()
+            with refusal(503, "could not be checked in time"):
+                await home.post(offer)
+            assert home.session_meter.refused == [401, 401, 403, 403, 403, 503]
+            assert home.meter.rejections == {"key": 2, "address": 1, "hook": 1}
+            assert len(home.sessions) == 0
+            for _ in range(300):
+                home.gate.hold.set()
+                with refusal(403, "Sold out"):
+                    await home.post(offer)
+    assert KEY not in str(lines)
+    assert len(lines) < 200, "who knocks for ever must not fill the disk"
+
+
+async def test_the_streams_own_address_is_taken() -> None:
+    async with house() as home:
+        opened = await home.post(text("obs-30"), stream="shop")
+        assert "a=recvonly" in opened.answer
+
+
+async def test_obs_gets_all_of_its_layers() -> None:
+    async with house() as home:
+        opened = await home.post(text("obs-32-simulcast"))
+        assert "a=simulcast:recv 0;1;2" in opened.answer
+        assert opened.answer.count("a=rid:") == 3
+        assert "a=candidate:" in opened.answer
+        assert "a=end-of-candidates" in opened.answer
+
+
+async def test_layers_are_bounded_by_the_streams_tracks() -> None:
+    async with house() as home:
+        home.gate.limits = narrow(LimitsSettings(max_tracks=2))
+        with refusal(422, "3 simulcast layers; at most 2"):
+            await home.post(text("obs-32-simulcast"))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "left"),
+    [
+        (LimitExceeded("Too many Mbit/s."), "limit", "error"),
+        (FormatRefused("No such codec."), "error", "error"),
+    ],
+)
+async def test_what_is_too_much_ends_it(error: Exception, reason: str, left: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with house() as home:
+            peer, _ = await home.publish(video=False)
+            await until(lambda: home.gate.publications)
+            home.publication.refusal = error
+            await until(lambda: not len(home.sessions))
+            assert home.publication.closed == [left]
+            assert home.meter.closed == {reason: 1}
+            await until(lambda: peer.connection.connectionState == "closed")
+    assert str(error) in [line.get("detail") for line in lines]
+
+
+async def test_a_newer_publisher_takes_over() -> None:
+    async with house() as home:
+        first, _ = await home.publish(video=False)
+        await until(lambda: home.gate.publications)
+        await home.publish(video=False)
+        await until(lambda: len(home.gate.publications) == 2)
+        await until(lambda: first.connection.connectionState == "closed")
+        older, newer = home.gate.publications
+        assert older.closed == ["revoked"]
+        await until(lambda: newer.packets[Kind.AUDIO] > 5)
+        assert newer.closed == []
+        assert home.meter.closed == {"revoked": 1}
+
+
+async def test_the_newest_wins_among_those_on_their_way() -> None:
+    async with house() as home:
+        for _ in range(10):
+            await home.post(text("obs-30"))
+        await until(lambda: len(home.sessions) == 1)
+        assert home.gate.publications == []
+
+
+async def test_a_publisher_without_media_is_let_go() -> None:
+    async with house(media_timeout_s=1) as home:
+        peer = Peer(video=False)
+        home.peers.append(peer)
+        silent = asyncio.Event()
+
+        async def nothing() -> None:
+            await silent.wait()
+
+        sender = peer.connection.getSenders()[0]
+        sender.track.recv = nothing
+        opened = await home.post(await peer.offer())
+        await peer.take(opened.answer)
+        await until(lambda: home.gate.publications)
+        await until(lambda: not len(home.sessions))
+        assert home.publication.closed == ["timeout"]
+        assert home.meter.rejections == {"timeout": 1}
+
+
+async def test_a_publisher_that_vanishes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
+    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 2)
+    monkeypatch.setattr("aioice.stun.RETRY_MAX", 1)
+    monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.05)
+    async with house() as home:
+        peer, _ = await home.publish(video=False)
+        await until(lambda: home.gate.publications and home.publication.packets)
+        vanish(peer.connection)
+        await until(lambda: not len(home.sessions))
+        assert home.publication.closed == ["timeout"]
+
+
+def vanish(connection: RTCPeerConnection) -> None:
+    """Close the sockets under a peer, without a word."""
+    ice = connection.getSenders()[0].transport.transport
+    for protocol in ice._connection._protocols:
+        protocol.transport.abort()
