@@ -118,9 +118,10 @@ class WhepPeer:
             if session.channel is None or session.channel.readyState != "open":
                 continue
             body = {
-                "id": ident, "rev": 1, "seq": 1, "type": "hotspot", "state": "live", "at": at,
+                "event": "cue", "id": ident, "rev": 1, "seq": 1, "type": "hotspot", "state": "live", "at": at,
                 "end": rfc3339(self.origin.epoch + end), "effective": at, "data": data,
-                "rtp": session.picture.rtp(second), "utc": at,
+                "rtp": session.picture.rtp(second),
+                "utc": round((self.origin.epoch + second) * 1000),
             }  # fmt: skip
             session.channel.send(json.dumps(body))
 

@@ -1,6 +1,5 @@
 /** WebRTC playback over WHEP: sub-second, without a list, a buffer to seek in, or a choice of rungs. */
-import { fromEvent } from "../cues/carriers";
-import { parseTime } from "../cues/model";
+import { fromChannel } from "../cues/channel";
 import { Connection, isFinal } from "../webrtc/connection";
 import { withOpus } from "../webrtc/sdp";
 import { Refused, Signalling } from "../webrtc/signalling";
@@ -145,10 +144,9 @@ export class WebRtcEngine implements Engine {
   }
 
   #cue(data: string): void {
-    const revision = fromEvent(data);
-    const pair = pairOf(data);
+    const { revisions, pair } = fromChannel(data);
     if (pair) this.#clock.pair(pair.rtp, pair.utc);
-    if (revision) this.sink.cue(revision);
+    for (const revision of revisions) this.sink.cue(revision);
   }
 
   #estimate(): number | null {
@@ -187,15 +185,4 @@ export class WebRtcEngine implements Engine {
 function hurry(receiver: RTCRtpReceiver): void {
   const target = "jitterBufferTarget" in receiver ? "jitterBufferTarget" : "playoutDelayHint";
   Object.assign(receiver, { [target]: 0 });
-}
-
-/** The time pair that rides on a cue message: RTP timestamp (32 bits) and its moment. */
-export function pairOf(data: string): { rtp: number; utc: number } | null {
-  try {
-    const { rtp, utc } = JSON.parse(data) as { rtp?: unknown; utc?: unknown };
-    const moment = typeof utc === "number" ? utc : parseTime(utc);
-    return typeof rtp === "number" && moment !== null ? { rtp, utc: moment } : null;
-  } catch {
-    return null;
-  }
 }

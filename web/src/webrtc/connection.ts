@@ -58,6 +58,7 @@ export class Connection {
     }
     try {
       await peer.setLocalDescription({ type: "offer", sdp: offer });
+      this.#watch(peer);
       await peer.setRemoteDescription({ type: "answer", sdp: this.plan.remote?.(answered.sdp) ?? answered.sdp });
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -91,6 +92,18 @@ export class Connection {
     this.#session = null;
     this.#peer?.close();
     this.#peer = null;
+  }
+
+  /** The server's goodbye ends DTLS; the connection's own state would tell seconds later. */
+  #watch(peer: RTCPeerConnection): void {
+    const transport = peer.getTransceivers().map(({ sender, receiver }) => sender.transport ?? receiver.transport)[0];
+    transport?.addEventListener(
+      "statechange",
+      () => {
+        if (transport.state === "closed" || transport.state === "failed") this.#lose(this.#connected ? "lost" : "unreachable");
+      },
+      { signal: this.#abort.signal },
+    );
   }
 
   #changed(peer: RTCPeerConnection): void {
