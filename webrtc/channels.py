@@ -73,8 +73,7 @@ class DataChannel:
             await peer.start_sctp(sctp, port=port, max_message=max_message)
             await self._wait(sctp)
         finally:
-            with suppress(ConnectionError):  # the peer may be gone already
-                await sctp.stop()
+            await sctp.stop()
 
     async def _wait(self, sctp: RTCSctpTransport) -> None:
         with suppress(TimeoutError):

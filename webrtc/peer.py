@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,14 @@ from aiortc import (
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities
+from OpenSSL import SSL
 
 from webrtc.ice import IceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from aiortc.rtcsctptransport import Chunk
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +64,14 @@ class _Gatherer(RTCIceGatherer):
     def __init__(self, connection: IceConnection) -> None:
         super().__init__(iceServers=[])
         self._connection = connection
+
+
+class _Sctp(RTCSctpTransport):
+    """Sends nothing through a connection that is over: who ends it says so, not this."""
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        with suppress(ConnectionError, SSL.Error):
+            await super()._send_chunk(chunk)
 
 
 class Peer:
@@ -143,7 +155,7 @@ class Peer:
 
     def sctp(self, port: int) -> RTCSctpTransport:
         """Return the transport of data channels; start it with `start_sctp` once connected."""
-        return RTCSctpTransport(self._dtls, port)
+        return _Sctp(self._dtls, port)
 
     async def start_sctp(self, sctp: RTCSctpTransport, *, port: int, max_message: int) -> None:
         """Wait for the peer's association; `port` and `max_message` (bytes) are its own."""
