@@ -34,6 +34,8 @@ from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.programme import Feeder
+from media.realtime import RealtimeFeed
+from media.realtime_source import CODED
 from media.show import Show
 from media.slate.desk import SlateRecipe
 from media.slate.loop import DEFAULT_SIZE, SlateOrder
@@ -54,6 +56,7 @@ FORMATS = {
     "opus": describe(Codec.OPUS, b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00"),
 }
 SILENCE = bytes([33, 16, 4, 96, 140, 28])
+OPUS_SILENCE = bytes.fromhex("fcfffe")
 SIZES = ((64, 64), (96, 64), (160, 160))
 BASE = "http://h/live/s/"
 
@@ -141,8 +144,9 @@ class Encoder:
         ticks = round(self.next_sound) * 90
         frame_ms = 20 if self.sound == "opus" else 1024 / (44.1 if self.sound != "aac" else 48)
         self.next_sound += frame_ms
-        codec = Codec.OPUS if self.sound == "opus" else Codec.AAC
-        return packet(codec, ticks, ticks, True, SILENCE)
+        if self.sound == "opus":
+            return packet(Codec.OPUS, ticks, ticks, True, OPUS_SILENCE)
+        return packet(Codec.AAC, ticks, ticks, True, SILENCE)
 
     def _picture(self) -> Packet:
         assert self.size is not None
@@ -188,6 +192,8 @@ class Worker:
         self.opened: set[tuple[str, object]] = set()
         self.queue: deque[tuple[int, Packet, Plan]] = deque()
         self.orders: deque[tuple[int, SlateOrder]] = deque()
+        self.listens = False
+        self.heard: deque[tuple[int, Packet]] = deque()
 
     async def run(self) -> None:
         return
@@ -208,10 +214,11 @@ class Worker:
         self.marks.append(ticks)
 
     def listen(self, sound: TrackFormat | None) -> None:
-        del sound
+        self.listens = sound is not None
 
     def hear(self, packet: Packet) -> None:
-        del packet
+        if self.alive and self.listens:
+            self.heard.append((self.world.now_ns + 20 * MS, packet))
 
     def want_key(self, rung: str) -> None:
         del rung
@@ -226,6 +233,7 @@ class Worker:
     def kill(self) -> None:
         self.alive = False
         self.queue.clear()
+        self.heard.clear()
         self.began = False
         self.opened.clear()
         self.world.show.ladder.worker_lost("killed")
@@ -236,6 +244,11 @@ class Worker:
         while self.orders and self.orders[0][0] <= self.world.now_ns:
             order = self.orders.popleft()[1]
             self.world.show.ladder.slate_made(order.serial, loop_for(order))
+        while self.heard and self.heard[0][0] <= self.world.now_ns:
+            _, source = self.heard.popleft()
+            self._open("opus", CODED)
+            made = replace(source, codec=Codec.OPUS, payload=OPUS_SILENCE, duration=1800)
+            self.world.show.ladder.rung_packet("opus", made)
         while self.queue and self.queue[0][0] <= self.world.now_ns:
             _, source, plan = self.queue.popleft()
             if source.kind is Kind.VIDEO:
@@ -299,6 +312,43 @@ class Seen:
     checked: set[str] = field(default_factory=set)
 
 
+class Ear:
+    """Watches without a segment's delay, and notes what was promised and not kept."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.broken: list[str] = []
+        self.fresh: set[str] = set()
+        self.rungs: dict[str, TrackFormat] = {}
+        self.last: dict[str, Packet] = {}
+        self.holes: dict[str, list[tuple[int, int]]] = {}
+        self.delays_ms: dict[str, float] = {}
+
+    def formats(self, rung: str, track_format: TrackFormat) -> None:
+        self.rungs[rung] = track_format
+        self.fresh.add(rung)
+
+    def packet(self, rung: str, packet: Packet) -> None:
+        last, self.last[rung] = self.last.get(rung), packet
+        if rung not in self.rungs or self.rungs[rung].codec is not packet.codec:
+            self.broken.append(f"{rung}: a packet of {packet.codec} without its format")
+        if rung in self.fresh and not packet.key:
+            self.broken.append(f"{rung}: a format without a key frame at {packet.pts}")
+        if last is not None and packet.dts <= last.dts:
+            self.broken.append(f"{rung}: {packet.dts} after {last.dts}")
+        if last is not None and packet.pts - last.pts > TICKS_PER_SECOND // 10:
+            self.holes.setdefault(rung, []).append((last.pts, packet.pts))
+        self.fresh.discard(rung)
+        delay_ms = (self.world.now_ns - packet.arrived_ns) / MS
+        self.delays_ms[rung] = max(self.delays_ms.get(rung, 0), delay_ms)
+
+    def gone(self, rung: str) -> None:
+        self.rungs.pop(rung, None)
+
+    def ended(self) -> None:
+        self.rungs.clear()
+
+
 class World:
     """Everything around a show, in virtual time."""
 
@@ -307,6 +357,9 @@ class World:
         self.worker: Worker | None = None
         self.linter = PlaylistLinter()
         self.seen: dict[str, Seen] = {}
+        self.feed = RealtimeFeed()
+        self.ear = Ear(self)
+        self.feed.add(self.ear)
         self.show = Show(
             stream="s",
             run_id="r",
@@ -319,6 +372,7 @@ class World:
             on_started=lambda: None,
             now_ns=lambda: self.now_ns,
             slate=SlateRecipe(text="Back soon", image=None) if slate else None,
+            feed=self.feed,
         )
         self.encoder: Encoder | None = None
         self.stalled: list[Callable[[], None]] | None = None
@@ -414,6 +468,8 @@ class World:
     # ── what must hold ───────────────────────────────────────────────────────────────────────
 
     async def check(self) -> None:
+        assert self.ear.broken == []
+        assert self.feed.listening, "the listener failed"
         listed = list(self.show.lineup.listed())
         if not listed:
             return
@@ -824,6 +880,38 @@ async def test_a_slate_leaves_no_gap_and_encoders_may_return_otherwise(ladder: L
     assert source is not None
     assert source.format == pictures(SIZES[1]).format
     assert [f.code for f in world.show.findings.open() if f.code == "slate"] == []
+
+
+@pytest.mark.parametrize("sound", ["aac", "opus"])
+async def test_who_watches_without_delay_gets_every_packet_at_once_and_the_slate_between(
+    sound: str,
+):
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2], sound=sound))
+    await world.pass_time(4000)
+    assert set(world.feed.rungs()) == {"source", "144p", "opus"}
+    world.ear.delays_ms.clear()
+    await world.pass_time(4000)
+    # Once the run is settled nothing waits; the steps of this world are 10 ms.
+    assert world.ear.delays_ms["source"] == 0
+    assert world.ear.delays_ms["opus"] <= (50 if sound == "aac" else 0)
+    assert world.ear.holes == {}
+    world.disconnect()
+    await watched(world, 500, Feeder.SLATE)
+    await world.pass_time(8000)
+    assert world.feed.rungs()["source"] != pictures(SIZES[2]).format
+    world.connect(Encoder(size=SIZES[0], sound=sound))
+    await watched(world, 700, Feeder.ENCODER)
+    await world.pass_time(4000)
+    assert world.feed.rungs()["source"] == pictures(SIZES[0]).format
+    # What the worker still makes of the slate's silence comes later than an encoder's own Opus.
+    holes = world.ear.holes.pop("opus", [])
+    assert len(holes) <= (1 if sound == "opus" else 0)
+    assert all(b - a < TICKS_PER_SECOND * 15 // 100 for a, b in holes)
+    assert world.ear.holes == {}
+    world.show.end()
+    assert world.ear.rungs == {}
+    assert world.feed.rungs() == {}
 
 
 async def test_fewer_pictures_with_other_parameters_are_no_fault_of_the_encoder():
