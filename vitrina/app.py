@@ -270,11 +270,11 @@ class _Server:
         self._stopping = True
         if self._rtmp is not None:
             await self._rtmp.drain()
+        live = any(stream.live for stream in self._registry.all())
         if self._whip is not None:
             await self._whip.close_all()
         if self._whep is not None:
             await self._whep.drain()
-        live = any(stream.live for stream in self._registry.all())
         self._registry.end_all()
         if live:
             await asyncio.sleep(LAST_READ_S)

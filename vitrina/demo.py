@@ -26,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 DEFAULTS: dict[str, dict[str, Any]] = {
     "http": {"host": LOOPBACK},
     "rtmp": {"host": LOOPBACK},
+    "whip": {"addresses": [LOOPBACK]},
     "streams": {"list": [{"name": STREAM, "key": KEY}]},
     "auth": {"admin_token": TOKEN},
     "storage": {"data_dir": "data/demo"},
@@ -136,6 +137,8 @@ Vitrina demo: {picture}. Stop with Ctrl+C.
   metrics, API   {http}/metrics   {http}/docs
   push yourself  server {rtmp}/live  stream key {KEY}   (takes over at once)
   one URL        {rtmp}/live/{KEY}
+  by WebRTC      {http}/studio/publish/{STREAM}   or OBS: WHIP, server {http}/whip, token {KEY}
+  in real time   {http}/watch/{STREAM}?mode=realtime
 
 Fire a cue:
   curl -s {http}/api/v1/streams/{STREAM}/cues -H 'Authorization: Bearer {TOKEN}' \\

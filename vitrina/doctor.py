@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.load import data_dir
+from webrtc.ice import own_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
     found: list[Finding] = [_python(), _codecs(settings), _loop(), _front_end()]
     found += _data(settings)
     found += _ports(settings)
+    found += _webrtc(settings)
     found += [_descriptors(), _cores()]
     return found
 
@@ -139,6 +142,40 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding(what=what, state="free")
+
+
+def _webrtc(settings: Settings) -> Iterator[Finding]:
+    whip = settings.whip
+    if not whip.enabled and not whip.whep_enabled:
+        return
+    first, last = whip.port_range
+    if last:
+        ports = range(first, last + 1)
+        free = sum(map(_free_udp, ports))
+        wanted = whip.max_sessions * whip.enabled + whip.whep_max_viewers * whip.whep_enabled
+        few = free < wanted
+        yield Finding(
+            what="UDP ports (whip)",
+            state=f"{free} of {len(ports)} from {first} to {last} free, {wanted} sessions allowed",
+            mend="--set whip.ports=FIRST-LAST with more free ports" if few else "",
+            serious=not free,
+        )
+    told = list(whip.addresses) or own_addresses()
+    public = any(ip_address(each).is_global for each in told)
+    yield Finding(
+        what="addresses told to WebRTC peers",
+        state=", ".join(told)
+        + ("" if public else "; peers out of this network need whip.addresses"),
+    )
+
+
+def _free_udp(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _descriptors() -> Finding:

@@ -97,15 +97,21 @@ def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_doctor_names_what_stands_in_the_way(tmp_path: Path) -> None:
-    with socket.socket() as taken:
+    with socket.socket() as taken, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
+        datagrams.bind(("127.0.0.1", 0))
+        udp = datagrams.getsockname()[1]
         done = vitrina(
             *("doctor", "--set", "http.host=127.0.0.1", "--set", f"http.port={port}"),
             *("--set", "rtmp.port=0"),
+            *("--set", f"whip.ports={udp}", "--set", "whip.addresses=203.0.113.7"),
             data=tmp_path,
         )
     assert done.returncode == 1
+    assert f"FAIL  UDP ports (whip): 0 of 1 from {udp} to {udp} free" in done.stdout
+    assert "mend: --set whip.ports=FIRST-LAST" in done.stdout
+    assert "WebRTC peers: 203.0.113.7" in done.stdout
     assert f"FAIL  port {port} (http)" in done.stdout
     assert "ok    codecs: PyAV" in done.stdout
