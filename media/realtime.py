@@ -1,15 +1,17 @@
 """What viewers without a segment's delay (WebRTC) are sent: every rung's packets as they are made.
 
 A stream's feed outlives its shows. Its rungs are `source` (the encoder's own pictures where they
-are H.264, and the slate's in their place), the worker's rungs by their names (`720p`, ...), all
-of H.264, and `opus`: sound at 48 kHz in one or two channels and packets of any length, the
-encoder's own where they are Opus, else encoded once for all listeners. Packets are on the show
-clock and come in the order of their decoding, as soon as they are made.
+are H.264, and the slate's in their place), those of the ladder by their names (`720p`, ...),
+whether the worker makes them or they are further tracks of the encoder, of H.264 too, and `opus`:
+sound at 48 kHz in one or two channels and packets of any length, the encoder's own where they are
+Opus, else encoded once for all listeners. Packets are on the show clock and come in the order of
+their decoding, as soon as they are made.
 
 Which pictures a browser shows is for the listener to judge: by `TrackFormat` (`bit_depth` 8,
-`chroma` 4:2:0) and by `RealtimeFeed.reorders`. The worker's rungs always qualify: no B-frames
-(x264 zerolatency), a key frame at every segment's start and where one is asked for. Parameter
-sets are those of the format's avcC and need not be in band.
+`chroma` 4:2:0) and by `RealtimeFeed.reorders`. What the worker makes always qualifies: no B-frames
+(x264 zerolatency), a key frame at every segment's start and where one is asked for
+(`media.stream.Stream.request_key`). Parameter sets are those of the format's avcC and need not be
+in band.
 """
 
 from __future__ import annotations

@@ -149,6 +149,23 @@ class RealtimeSource:
             del self._coded[rung]
             self._feed.close(rung)
 
+    # ── the encoder's further tracks ─────────────────────────────────────────────────────────
+
+    def track_format(self, rung: str, track_format: TrackFormat) -> None:
+        """Take the format of a track that is used as a rung; a key frame follows."""
+        if track_format.codec is Codec.H264:
+            self._feed.set_format(rung, track_format)
+
+    def track_packet(self, rung: str, packet: Packet) -> None:
+        """Take an access unit of such a track."""
+        if packet.codec is Codec.H264:
+            self._feed.push(rung, packet)
+
+    def track_gone(self, rung: str) -> None:
+        """Note that no track is used as this rung any more."""
+        if rung not in self._coded:
+            self._feed.close(rung)
+
     # ── key frames ───────────────────────────────────────────────────────────────────────────
 
     def request_key(self, rung: str) -> None:

@@ -126,6 +126,7 @@ class Show:
             meter=meter,
             on_air=lambda: self.feeder is Feeder.ENCODER,
             now_ms=lambda: clock.utc_ms(self.now),
+            realtime=self.ladder.realtime,
         )
         self._packager = Packager(
             stream=stream,

@@ -60,6 +60,8 @@ class Measurements:
     """In the last five minutes, from an encoder that was still sending."""
     observed: Observed | None
     """The publisher's packets; None while there is none."""
+    protocol: str = ""
+    """The publisher's; empty while there is none."""
 
 
 class Unknown(Enum):

@@ -106,6 +106,7 @@ class Health:
             reconnects=len(self._began),
             takeovers=len(self._contested),
             observed=run.observer.look(now) if run is not None else None,
+            protocol=run.protocol if run is not None else "",
         )
         self._dropped, self._damaged = strain.dropped, strain.damaged
         self._restarts = self._ladder.restarts

@@ -173,8 +173,8 @@ def _sample_rate(m: Measurements, _open: bool) -> Opinion:
 def _sound_reencoded(m: Measurements, _open: bool) -> Opinion:
     if m.audio is None:
         return UNKNOWN
-    if m.audio.codec is Codec.AAC:
-        return None
+    if m.audio.codec is Codec.AAC or m.protocol == "whip":
+        return None  # WebRTC has no AAC
     return sentences.sound_reencoded(NAMES.get(m.audio.codec, m.audio.codec))
 
 

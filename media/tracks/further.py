@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from media.grid import SegmentGrid
     from media.lineup import Lineup
     from media.meter import MediaMeter
+    from media.realtime_source import RealtimeSource
     from media.run import Run
     from media.settling import TrackChange
 
@@ -42,7 +43,8 @@ class FurtherTracks:
     """The further tracks of whoever publishes a show. All methods run on the event loop.
 
     `multitrack`: offer pictures as rungs; `languages`: of the audio tracks (BCP 47), where the
-    encoder does not tell them; `on_air`: whether the encoder is; `now_ms`: UTC of the show clock.
+    encoder does not tell them; `on_air`: whether the encoder is; `now_ms`: UTC of the show clock;
+    `realtime`: where pictures go beside their renditions.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class FurtherTracks:
         meter: MediaMeter,
         on_air: Callable[[], bool],
         now_ms: Callable[[], int],
+        realtime: RealtimeSource,
     ) -> None:
         self.pictures = PictureTracks(
             stream=stream,
@@ -67,6 +70,7 @@ class FurtherTracks:
             meter=meter,
             on_air=on_air,
             now_ms=now_ms,
+            realtime=realtime,
         )
         self.sounds = SoundTracks(
             stream=stream,

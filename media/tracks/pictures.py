@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from media.grid import Boundary, SegmentGrid
     from media.lineup import Lineup
     from media.meter import MediaMeter
+    from media.realtime_source import RealtimeSource
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +84,7 @@ class PictureTracks:
         meter: MediaMeter,
         on_air: Callable[[], bool],
         now_ms: Callable[[], int],
+        realtime: RealtimeSource,
     ) -> None:
         self._stream = stream
         self._enabled = enabled
@@ -92,6 +94,7 @@ class PictureTracks:
         self._meter = meter
         self._on_air = on_air
         self._now_ms = now_ms
+        self._realtime = realtime
         self._tracks: dict[int, _Track] = {}
         self._waiting: deque[Packet] = deque()
         self._waiting_bytes = 0
@@ -111,6 +114,7 @@ class PictureTracks:
         for track in self._tracks.values():
             if track.name is not None:
                 self._lineup.hold([track.name])
+                self._realtime.track_gone(track.name)
         self._tracks.clear()
         self._forget_waiting()
         self._main = None
@@ -135,6 +139,7 @@ class PictureTracks:
         track = self._tracks.pop(number, None)
         if track is not None and track.name is not None:
             self._lineup.hold([track.name])
+            self._realtime.track_gone(track.name)
             self.stale = True
 
     def push(self, packet: Packet) -> None:
@@ -185,6 +190,8 @@ class PictureTracks:
         if passing and self._on_air():
             for number in sorted(self._tracks):
                 self._join(self._tracks[number])
+        for name in sorted(before - self.names):
+            self._realtime.track_gone(name)
         played = {name for name in before - self.names if self._edge(name) is not None}
         return bool(played) or any(map(self._changes, self._tracks.values()))
 
@@ -257,12 +264,14 @@ class PictureTracks:
             if not track.told and track.format is not None:
                 track.told = True
                 self._lineup.set_format(track.name, track.format)
+                self._realtime.track_format(track.name, track.format)
         else:
             segment = self._grid.segment_at(packet.pts)
             late = packet.pts - segment.start > self._frame
             if track.begun < segment.msn - (0 if late else 1):
                 self._interrupt(track, track.name)
         if track.since is not None and track.begun >= track.since:
+            self._realtime.track_packet(track.name, packet)
             self._lineup.push(track.name, packet)
 
     def _boundary_at(self, packet: Packet) -> Boundary | None:
@@ -298,6 +307,7 @@ class PictureTracks:
         assert track.name is not None
         log.warning("track given up", stream=self._stream, track=track.number, used_as=track.name)
         self._lineup.hold([track.name])
+        self._realtime.track_gone(track.name)
         track.leave()
         track.given_up = True
         self.stale = True

@@ -19,6 +19,7 @@ from media.hls.rendition import Rendition
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
+from media.realtime import RealtimeFeed
 from media.show import Show
 from media.slate.desk import SlateRecipe
 from media.slate.loop import SlateOrder
@@ -152,6 +153,7 @@ class Stage:
         self.now_ns = 0
         self.worker: Worker | None = None
         self.started = 0
+        self.feed = RealtimeFeed()
         self.show = Show(
             stream="s",
             run_id="r",
@@ -164,6 +166,7 @@ class Stage:
             on_started=self._count,
             now_ns=lambda: self.now_ns,
             slate=slate,
+            feed=self.feed,
         )
 
     def _encoders(self, sink: RungSink) -> Worker:

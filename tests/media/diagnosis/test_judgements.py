@@ -574,6 +574,12 @@ def test_a_nominal_frame_rate_that_was_never_reached_is_not_believed():
     assert Clinic().see(60, unknown, picture_rate=20.0) == [Code.FRAME_RATE_LOW]
 
 
+def test_a_browser_is_not_told_to_send_a_sound_that_webrtc_does_not_have():
+    opus = replace(AUDIO, codec=Codec.OPUS)
+    assert Clinic().see(5, measured(audio=opus, protocol="rtmp")) == [Code.SOUND_REENCODED]
+    assert Clinic().see(5, measured(audio=opus, protocol="whip")) == []
+
+
 def test_the_documentation_explains_every_code_with_its_severity():
     text = (Path(__file__).parents[3] / "docs" / "findings.md").read_text("utf-8")
     rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z, ]+) \|", text, re.M)

@@ -16,6 +16,7 @@ from media.slate.desk import SlateRecipe
 from media.stream import Publication
 from tests.media.standby.test_switcher import Encoder, h264
 from tests.media.standby.test_switcher import Studio as Pair
+from tests.media.test_realtime import Ear
 from tests.media.test_show import AAC, Clip, Stage, segments
 from tests.support.slates import loop_for
 
@@ -158,6 +159,32 @@ async def test_aligned_tracks_are_the_ladder_untouched(
         body = studio.bytes_of(name, texts[name])
         assert all(payload in body for payload in studio.sent[track][:300])
     assert not studio.show.findings.is_open(Code.TRACKS_MISALIGNED)
+
+
+async def test_who_watches_without_delay_gets_the_tracks_that_are_rungs(
+    large: Clip, middle: Clip, small: Clip
+):
+    studio = Studio()
+    ear = Ear()
+    studio.feed.add(ear)
+    studio.begin(large.format, AAC)
+    studio.announce(1, middle)
+    studio.announce(2, small)
+    studio.show_clips(large, range(200))
+    assert set(studio.feed.rungs()) == {"source", "180p", "144p", "opus"}
+    for rung, track in (("180p", 1), ("144p", 2)):
+        heard = ear.packets(rung)
+        sent = studio.sent[track][:199]
+        assert [packet.payload for packet in heard][: len(sent)] == sent
+        assert [packet.pts for packet in heard] == sorted({packet.pts for packet in heard})
+    studio.end(2)
+    studio.show_clips(large, range(200, 380), worker=small)
+    assert ear.heard.count("gone 144p") == 1
+    assert studio.feed.rungs()["144p"] == small.format
+    made = [packet for packet in ear.packets("144p") if packet.duration]
+    assert made
+    assert made[0].key
+    assert "gone 180p" not in ear.heard
 
 
 async def test_rungs_below_the_smallest_track_are_still_made(large: Clip, small_clip2: Clip):
