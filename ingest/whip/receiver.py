@@ -309,15 +309,16 @@ class Receiver:
         self._feedback.report([stream.reception.report(now_ns) for stream in streams], remb)
 
     def _estimate(self, bandwidth: Bandwidth, now_ns: int) -> int:
-        kinds = self.statistics.kinds.values()
-        size = sum(each.bytes for each in kinds)
-        expected = sum(each.expected for each in kinds)
-        lost = sum(each.expected - each.packets for each in kinds)
+        streams = [stream for stream, _ in self._streams.values()]
+        size = sum(stream.bytes for stream in streams)
+        expected = sum(stream.reception.expected for stream in streams)
+        lost = sum(stream.reception.lost for stream in streams)
         before, self._reported = self._reported, (size, expected, lost)
         since, self._reported_ns = self._reported_ns, now_ns
+        # Streams come and go, and begin to count anew: then a second says nothing.
         asked = expected - before[1]
         return bandwidth.update(
-            received_bps=(size - before[0]) * 8 * 1_000 * _MS / max(now_ns - since, 1),
+            received_bps=max(size - before[0], 0) * 8 * 1_000 * _MS / max(now_ns - since, 1),
             loss=min(max((lost - before[2]) / asked, 0.0), 1.0) if asked > 0 else 0.0,
         )
 
@@ -345,9 +346,8 @@ def _counted(route: _Route) -> KindStatistics:
         return route.retired
     counters = stream.reorder.counters
     return route.retired + KindStatistics(
-        packets=stream.reception.received,
+        packets=stream.packets,
         bytes=stream.bytes,
-        expected=stream.reception.expected,
         lost=counters.lost,
         recovered=counters.reordered,
         late=counters.late,

@@ -9,14 +9,12 @@ from media.model import Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindStatistics:
-    """Of all sound or all pictures since the session began."""
+    """Of all sound or all pictures since the session began; all but the jitter only grow."""
 
     packets: int = 0
     """Received, RTX not counted."""
     bytes: int = 0
     """Of their payloads."""
-    expected: int = 0
-    """Packets that were sent, as far as sequence numbers tell."""
     lost: int = 0
     """Packets that were given up."""
     recovered: int = 0

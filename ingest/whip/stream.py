@@ -58,6 +58,8 @@ class RtpStream:
         self.reorder = ReorderBuffer(AUDIO_LIMITS if sound else ReorderLimits())
         self.reception = ReceptionStatistics(ssrc, payload_type.clock_rate)
         self.depacketizer = make_depacketizer(payload_type)
+        self.packets = 0
+        """Received, RTX not counted."""
         self.bytes = 0
         self.malformed = 0
         """Payloads that break their format."""
@@ -78,6 +80,7 @@ class RtpStream:
         """Take a packet of this SSRC; return the units that it completes."""
         sequence = self._sequences.unwrap(packet.sequence)
         self.reception.receive(sequence, packet.timestamp, arrived_ns)
+        self.packets += 1
         self.bytes += len(packet.payload)
         self.newest_ns = arrived_ns
         if self._asked:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from tests.fuzz.targets_webrtc_rtp import IDS
-from webrtc.extensions import Extensions, build
+from media.bitstream.nal import join_length_prefixed
+from tests.fuzz.targets_webrtc_rtp import AGREED, IDS
+from tests.webrtc.payloads.network import Packetizer
+from tests.webrtc.payloads.test_codecs import PPS, SPS, VP8_KEY, VP9_KEY, VPS, hevc_nal
+from tests.webrtc.payloads.test_h264 import KEY as H264_KEY
+from webrtc.extensions import ExtensionMap, Extensions, build
 from webrtc.header import HeaderWriter
+from webrtc.payloads.h264 import H264Packetizer
+from webrtc.payloads.hevc import HevcPacketizer
+from webrtc.payloads.vp8 import Vp8Packetizer
+from webrtc.payloads.vp9 import Vp9Packetizer
 from webrtc.rtcp import (
     FullIntraRequest,
     Goodbye,
@@ -24,6 +32,9 @@ from webrtc.rtcp import (
 )
 from webrtc.rtp import RtpPacket
 
+OPUS = b"\xfc" + bytes(40)
+HEVC_KEY = join_length_prefixed([VPS, SPS, PPS, hevc_nal(19, 80)])
+
 
 def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Yield (target, label, input)."""
@@ -39,6 +50,64 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
                 bytes((4,)) + (value & 0xFFFF).to_bytes(2, "big") + bytes((60,)) for value in order
             ),
         )
+    yield from _publishers()
+
+
+def _publishers() -> Iterator[tuple[str, str, bytes]]:
+    """What agreed publishers send: pictures and sound, reports, a loss, a retransmission."""
+    codecs: list[tuple[str, Packetizer, bytes]] = [
+        ("obs", H264Packetizer(max_payload=400), H264_KEY),
+        ("obs-layers", H264Packetizer(max_payload=400), H264_KEY),
+        ("vp8", Vp8Packetizer(max_payload=60), VP8_KEY[:100]),
+        ("vp9-layers", Vp9Packetizer(max_payload=60), VP9_KEY[:100]),
+        ("hevc", HevcPacketizer(max_payload=60), HEVC_KEY),
+    ]
+    for number, (label, packetizer, key) in enumerate(codecs):
+        agreed = AGREED[number]
+        events = [bytes((number,))]
+        ids = ExtensionMap.from_uris(
+            {each.id: each.uri for section in agreed.sections for each in section.extensions}
+        )
+        for index, section in enumerate(agreed.sections):
+            assert section.payload_type is not None
+            sound = section.kind.value == "audio"
+            ssrc = 0x1000 + index
+            rid = section.rids[0] if section.rids else None
+            profile, extension = ids.build(
+                Extensions(mid=section.mid, rid=rid, transport_sequence=7)
+            )
+            payloads = [(OPUS, False)] if sound else packetizer.packetize(key)
+            packet = RtpPacket(
+                section.payload_type.number, False, 0, 9000, ssrc, b"", (), profile, extension
+            )
+            for turn in range(2):
+                for place, (payload, marker) in enumerate(payloads):
+                    found = packet._replace(
+                        payload=payload,
+                        marker=marker,
+                        sequence=turn * len(payloads) + place + turn,
+                        timestamp=9000 + turn * 3000,
+                    ).serialise()
+                    events.append(_event(found, form=0))
+            if section.rtx_payload_type is not None:
+                again = packet._replace(
+                    payload_type=section.rtx_payload_type,
+                    ssrc=ssrc + 0x100,
+                    payload=len(payloads).to_bytes(2, "big") + payloads[0][0],
+                )
+                events.append(_event(again.serialise(), form=0))
+            report = SenderReport(
+                ssrc=ssrc, ntp=1 << 63, rtp_timestamp=9000, packet_count=9, octet_count=9
+            )
+            events.append(_event(serialise_rtcp([report]), form=0x80))
+            if sound:
+                bye = serialise_rtcp([Goodbye(ssrcs=(ssrc,))])
+                events.append(_event(bye, form=0x80))
+        yield "whip_receiver", label, b"".join(events)
+
+
+def _event(datagram: bytes, *, form: int) -> bytes:
+    return bytes((20, form)) + len(datagram).to_bytes(2, "big") + datagram
 
 
 def _rtp() -> dict[str, bytes]:

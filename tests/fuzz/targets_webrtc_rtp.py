@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ingest.whip.receiver import Receiver
+from media.model import Kind, Packet, TrackFormat
 from tests.fuzz.harness import Choices, Target, target
+from tests.webrtc.sdp.support import LOCAL, offer
 from webrtc.extensions import ExtensionMap
 from webrtc.header import HeaderWriter
 from webrtc.history import HistoryLimits, SentHistory
@@ -10,6 +13,8 @@ from webrtc.reception import ReceptionStatistics, SenderClock, TwccReceiver
 from webrtc.reorder import Arrival, Hole, ReorderBuffer, ReorderLimits, Restart
 from webrtc.rtcp import Nack, RtcpError, SenderReport, parse_rtcp, serialise_rtcp
 from webrtc.rtp import Protocol, RtpError, RtpPacket, classify, parse_rtp, restore_rtx
+from webrtc.sdp.negotiate import Answer
+from webrtc.sdp.whip import PublishPolicy, answer_publisher
 from webrtc.sequence import Unwrapper
 
 IDS = ExtensionMap(mid=1, rid=2, repaired_rid=3, abs_send_time=4, transport_cc=5, audio_level=6)
@@ -105,4 +110,73 @@ def arrivals(data: bytes) -> None:
     assert 0 <= block.fraction_lost <= 255
 
 
-TARGETS: list[Target] = [rtp, rtcp, arrivals]
+class _Tracks:
+    """A sink that holds the receiver to the seam's rules and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[Kind, int], int] = {}
+        self.live: set[tuple[Kind, int]] = set()
+
+    def set_format(self, track: int, track_format: TrackFormat) -> None:
+        self.live.add((track_format.kind, track))
+
+    def drop_track(self, track: int, kind: Kind) -> None:
+        self.live.remove((kind, track))
+
+    def push(self, packet: Packet) -> None:
+        place = packet.kind, packet.track
+        assert place in self.live
+        assert packet.payload
+        assert packet.dts == packet.pts > self.last.get(place, -1)
+        self.last[place] = packet.dts
+
+
+def _agreed(name: str, codec: str) -> Answer:
+    return answer_publisher(offer(name), LOCAL, PublishPolicy(video=(codec,)))
+
+
+AGREED = [
+    _agreed("obs-30", "H264"),
+    _agreed("obs-32-simulcast", "H264"),
+    _agreed("chromium-publish", "VP8"),
+    _agreed("chromium-simulcast", "VP9"),
+    _agreed("safari-publish", "H265"),
+]
+
+
+@target("whip_receiver", max_bytes=12_288, memory_bytes=8 * 2**20)
+def receiver(data: bytes) -> None:
+    """Whatever a publisher sends, whenever: tracks keep their rules, and what we say is RTCP.
+
+    The first byte chooses what was agreed; then come events: milliseconds that pass, what it is
+    (bit 7: RTCP; bit 6: not behind its length, but as the last one with another sequence number),
+    and the datagram behind its length.
+    """
+    choices = Choices(data)
+    told: list[bytes] = []
+    now = 10**12
+    agreed = AGREED[choices.number() % len(AGREED)]
+    made = Receiver(agreed, _Tracks(), told.append, key_interval_ns=2 * 10**9, now_ns=now)
+    last = b""
+    while choices.left:
+        now += choices.number() * 1_000_000
+        form = choices.number()
+        if form & 0x40 and len(last) >= 12:
+            ahead = (int.from_bytes(last[2:4], "big") + (form & 0x3F)) & 0xFFFF
+            datagram = last[:2] + ahead.to_bytes(2, "big") + last[4:]
+        else:
+            datagram = choices.piece()
+        if form & 0x80:
+            made.rtcp(datagram, now)
+        else:
+            made.rtp(datagram, now)
+            last = datagram
+        made.tick(now)
+    made.tick(now + 10**9)
+    for each in told:
+        parse_rtcp(each)
+    counts = made.statistics.kinds.values()
+    assert all(each.lost >= 0 and each.packets >= 0 for each in counts)
+
+
+TARGETS: list[Target] = [rtp, rtcp, arrivals, receiver]
