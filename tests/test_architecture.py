@@ -31,6 +31,7 @@ IO = {"asyncio", "socket", "threading", "time", "av", "aiohttp"}
 SANS_IO = [
     "delivery/whep/*.py",
     "ingest/rtmp/*.py",
+    "ingest/whip/*.py",
     "media/bitstream/*.py",
     "media/blockcode.py",
     "media/standby/catchup.py",
@@ -78,6 +79,8 @@ WITH_IO = {
     "ingest/rtmp/door.py",
     "ingest/rtmp/intake.py",
     "ingest/rtmp/server.py",
+    "ingest/whip/publisher.py",
+    "ingest/whip/service.py",
     "delivery/whep/cues.py",
     "delivery/whep/service.py",
     "delivery/whep/stage.py",

@@ -30,14 +30,14 @@ FADE = 2 * TICKS_PER_SECOND
 SLEW = 0.02
 """Of the time that passes; a picture of 33 ms is moved by 0.7 ms at most."""
 FAST_SLEW = 0.1
-FAR = TICKS_PER_SECOND // 5
-"""Pictures farther away than this hurry."""
+FAR = 60 * TICKS_PER_SECOND // 1000
+"""Pictures farther away than this hurry: it would be noticed (ITU-R BT.1359)."""
 REPORTS = 5
 """Of which the middle one counts."""
 STALE = 60 * TICKS_PER_SECOND
 """Reports older than this say nothing any more."""
 IMPLAUSIBLE = 5 * TICKS_PER_SECOND
-"""A report of a time so far from its arrival is wrong."""
+"""A time so far from its arrival is wrong."""
 APART = TICKS_PER_SECOND
 """By so much may the sender's clock in two reports differ against their arrival."""
 DISAGREE = 2 * TICKS_PER_SECOND
@@ -59,8 +59,9 @@ class StreamClock:
     steady clock, times that come out 90 kHz ticks.
     """
 
-    def __init__(self, common: CommonClock, kind: Kind, clock_rate: int) -> None:
+    def __init__(self, common: CommonClock, kind: Kind, clock_rate: int, floor: int) -> None:
         self._common = common
+        self._floor = floor
         self.kind = kind
         self._rate = clock_rate
         self._origin: int | None = None
@@ -71,6 +72,8 @@ class StreamClock:
         self._least: int | None = None
         self._least_before: int | None = None
         self._window_end = 0
+        self._stood = False
+        """Timestamps stood still while time passed."""
         self._last: int | None = None
         self._last_raw = 0
         self._last_arrived = 0
@@ -85,6 +88,11 @@ class StreamClock:
         """Access units whose timestamp was not above the last one's."""
 
     @property
+    def end(self) -> int:
+        """The first time at which another stream may go on."""
+        return self._floor if self._last is None else self._last + 1
+
+    @property
     def placed(self) -> bool:
         """Whether something was mapped yet."""
         return self._last is not None
@@ -96,10 +104,16 @@ class StreamClock:
             self._origin, self._offset = timestamp, arrived
             self._window_end = arrived + WINDOW
         self._newest = timestamp
-        if arrived >= self._window_end:
-            self._least_before, self._least = self._least, None
+        if arrived >= self._window_end and self._least is not None:
+            before = self._least_before
+            self._stood = before is not None and self._least - before > FORWARD
+            if not self._stood:
+                self._least_before, self._least = self._least, None
             self._window_end = arrived + WINDOW
         delay = arrived - self._raw(timestamp)
+        known = self._delay()
+        if known is not None and delay < known - FORWARD:
+            return  # timestamps jumped: `map` begins anew
         if self._least is None or delay < self._least:
             self._least = delay
 
@@ -124,14 +138,17 @@ class StreamClock:
         arrived = self._common.arrival(arrived_ns)
         raw = self._raw(timestamp)
         if self._last is None:
+            if abs(raw - arrived) > IMPLAUSIBLE:
+                raw = self._anchor(timestamp, arrived, arrived)
             wanted = self._common.wanted(self, arrived)
             self._shift = 0.0 if wanted is None else float(wanted)
-            time = raw + round(self._shift)
+            time = max(raw + round(self._shift), self._floor)
         else:
             self._slew(min(max(raw - self._last_raw, 0), TICKS_PER_SECOND), arrived)
             time = raw + round(self._shift)
             passed = max(arrived - self._last_arrived, 0)
-            if not -BACKWARD < time - self._last <= passed + FORWARD:
+            plausible = -BACKWARD < time - self._last <= passed + FORWARD
+            if self._stood or not plausible or time > arrived + IMPLAUSIBLE:
                 time = self._begin_anew(timestamp, arrived)
                 raw = self._raw(timestamp)
             elif time <= self._last:
@@ -158,9 +175,15 @@ class StreamClock:
         self.jumps += 1
         usual = self._delay() or 0
         time = max(arrived - usual + round(self._shift), self._last + 1)
-        self._origin, self._offset = timestamp, time - round(self._shift)
+        self._anchor(timestamp, time - round(self._shift), arrived)
+        return time
+
+    def _anchor(self, timestamp: int, time: int, arrived: int) -> int:
+        """Put a timestamp at a time, which is returned, and forget what was known of others."""
+        self._origin, self._offset = timestamp, time
         self._reports.clear()
-        self._least = arrived - self._offset
+        self._stood = False
+        self._least = arrived - time
         self._least_before = None
         self._newest = timestamp
         self._window_end = arrived + WINDOW
@@ -200,9 +223,9 @@ class CommonClock:
         self._start_ns = now_ns
         self._streams: list[StreamClock] = []
 
-    def add(self, kind: Kind, clock_rate: int) -> StreamClock:
-        """Return the clock of a new stream."""
-        stream = StreamClock(self, kind, clock_rate)
+    def add(self, kind: Kind, clock_rate: int, floor: int = 0) -> StreamClock:
+        """Return the clock of a new stream, which does not begin before `floor`."""
+        stream = StreamClock(self, kind, clock_rate, floor)
         self._streams.append(stream)
         return stream
 

@@ -122,10 +122,6 @@ class WhipPublisher:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────
 
-    def _key_wanted(self) -> None:
-        if self._receiver is not None:
-            self._receiver.request_key()
-
     def _revoked(self, text: str) -> None:
         self._session.finish(End.REVOKED, text)
 

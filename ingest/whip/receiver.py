@@ -41,7 +41,7 @@ IDLE_NS = 2_000 * _MS
 class _Route:
     """A slot, and what is at work on it."""
 
-    __slots__ = ("keys", "retired", "slot", "sound", "stream", "video")
+    __slots__ = ("floor", "keys", "retired", "slot", "sound", "stream", "video")
 
     def __init__(self, slot: Slot) -> None:
         codec = slot.section.codec
@@ -49,6 +49,8 @@ class _Route:
         self.slot = slot
         self.stream: RtpStream | None = None
         self.keys: KeyRequests | None = None
+        self.floor = 0
+        """Where the next stream may go on."""
         self.video = Pictures(CODECS[codec]) if slot.kind is Kind.VIDEO else None
         self.sound = Sound() if slot.kind is Kind.AUDIO else None
         self.retired = KindStatistics()
@@ -195,7 +197,7 @@ class Receiver:
         slot = route.slot
         payload_type = slot.section.payload_type
         assert payload_type is not None
-        clock = self._clock.add(slot.kind, payload_type.clock_rate)
+        clock = self._clock.add(slot.kind, payload_type.clock_rate, route.floor)
         stream = RtpStream(ssrc=ssrc, slot=slot, clock=clock)
         route.stream = stream
         if slot.kind is Kind.VIDEO:
@@ -209,6 +211,7 @@ class Receiver:
             return
         self._hand_on(stream, route, stream.flush())
         route.retired = _counted(route)
+        route.floor = stream.clock.end
         route.stream = route.keys = None
         del self._streams[stream.ssrc]
         self._clock.remove(stream.clock)

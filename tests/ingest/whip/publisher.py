@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import av
@@ -191,6 +191,7 @@ class World:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._rtx = rtx
         self._rtx_sequence = 100
+        self._counter = 65_000
         sections = self.answer.sections
         uris = {each.id: each.uri for section in sections for each in section.extensions}
         self.ids = ExtensionMap.from_uris(uris)
@@ -294,7 +295,9 @@ class World:
         captured_ns: int,
         after_ns: int = 0,
     ) -> None:
-        profile, extension = self.ids.build(stream.said)
+        self._counter = (self._counter + 1) & 0xFFFF
+        said = replace(stream.said, transport_sequence=self._counter)
+        profile, extension = self.ids.build(said)
         packet = RtpPacket(
             stream.payload_type,
             marker,

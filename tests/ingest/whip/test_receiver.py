@@ -7,9 +7,27 @@ from itertools import pairwise
 import av
 import pytest
 
-from media.model import Codec, Kind, Packet, TrackFormat
-from tests.ingest.whip.publisher import MS, Path, World, answer
-from webrtc.rtcp import Nack, PictureLoss, ReceiverReport
+from ingest.whip.receiver import MAX_PACKETS_A_TICK
+from media.model import Codec, FormatRefused, Kind, Packet, TrackFormat
+from tests.ingest.whip.publisher import (
+    MS,
+    SECOND,
+    SOUND_SSRC,
+    START,
+    Path,
+    Sink,
+    World,
+    answer,
+)
+from webrtc.rtcp import (
+    Goodbye,
+    Nack,
+    PictureLoss,
+    ReceiverReport,
+    Remb,
+    TransportFeedback,
+    serialise_rtcp,
+)
 
 pytestmark = pytest.mark.component
 
@@ -90,3 +108,183 @@ def test_a_lossy_path_does_not_freeze(rtx: str | None) -> None:
     assert world.asked(Nack)
     if rtx:
         assert counts.rtx > 0
+
+
+def test_the_layers_of_obs_are_tracks_by_their_size() -> None:
+    world = World(answer("obs-32-simulcast"))
+    world.sound(4)
+    layers = [
+        world.video(4, ssrc=100 + index, rid=str(index), size=size)
+        for index, size in enumerate([(160, 96), (320, 192), (240, 144)])
+    ]
+    world.run(5)
+    sizes = {track: each.width for track, each in world.sink.formats if each.width}
+    assert sizes == {0: 320, 1: 240, 2: 160}
+    for track, width in sizes.items():
+        pictures = world.sink.of(Kind.VIDEO, track)
+        assert len(pictures) == 120
+        track_format = next(each for _, each in world.sink.formats if each.width == width)
+        assert decode(track_format, pictures) == 120
+    keys = [
+        [each.dts for each in world.sink.of(Kind.VIDEO, track) if each.key] for track in range(3)
+    ]
+    assert len(keys[0]) == len(keys[1]) == len(keys[2]) == 2
+    assert all(max(each) - min(each) <= 3000 for each in zip(*keys, strict=True))
+    assert {each.media_ssrc for _, each in world.told if isinstance(each, PictureLoss)} == {
+        each.ssrc for each in layers
+    }
+
+
+def test_retransmissions_of_layers_find_their_layer() -> None:
+    agreed = answer("chromium-simulcast")
+    (section,) = agreed.sections
+    world = World(
+        agreed,
+        path=Path(loss=0.05, jitter_ns=5 * MS),
+        rtx=(section.rtx_payload_type or 0, 77),
+    )
+    for index, rid in enumerate("hml"):
+        world.video(6, ssrc=100 + index, rid=rid, size=(320 >> index, 192 >> index))
+    world.run(7)
+    counts = world.receiver.statistics.kinds[Kind.VIDEO]
+    assert counts.rtx > 10
+    assert counts.lost < counts.rtx / 4
+    assert {track for track, _ in world.sink.formats} == {0, 1, 2}
+    assert world.asked(TransportFeedback)
+
+
+def test_a_new_ssrc_replaces_the_one_before() -> None:
+    world = World()
+    world.video(2)
+    world.run(2)
+    world.video(2, ssrc=4242, size=(240, 144))
+    world.run(3)
+    assert [each.width for _, each in world.sink.formats] == [160, 240]
+    pictures = world.sink.of(Kind.VIDEO)
+    assert len(pictures) == 120
+    assert max(b.dts - a.dts for a, b in pairwise(pictures)) < 6000
+    world.video(1)  # packets of the one before are no third stream
+    world.run(1)
+    assert len(world.sink.of(Kind.VIDEO)) == 120
+    assert world.receiver.statistics.unrouted > 0
+
+
+def test_a_picture_that_changes_its_size_is_announced_with_its_key() -> None:
+    world = World()
+    stream = world.video(2)
+    world.run(2)
+    other = world.video(2, size=(320, 192))
+    other.sequence, other.base = stream.sequence, stream.base
+    world.run(3)
+    assert [each.width for _, each in world.sink.formats] == [160, 320]
+    pictures = world.sink.of(Kind.VIDEO)
+    assert len(pictures) == 120
+    assert pictures[60].key
+
+
+def test_sound_meets_its_pictures_by_the_reports() -> None:
+    """Pictures take 200 ms to encode, sound 20 ms, and both clocks are wrong."""
+    world = World(path=Path(jitter_ns=30 * MS, loss=0.01))
+    sound = world.sound(40, encode_ns=20 * MS, ppm=100)
+    video = world.video(40, encode_ns=200 * MS, ppm=-100)
+    world.reports(video, period_ns=SECOND, seconds=40)
+    world.reports(sound, period_ns=5 * SECOND, seconds=40)
+    world.run(41)
+
+    def captured(packet: Packet, encode_ns: int, period_ns: int) -> float:
+        number = round((packet.arrived_ns - START - 35 * MS) / period_ns)
+        return (packet.dts - (number * period_ns - encode_ns) * 9 / 100_000) / 90
+
+    sounds = [captured(each, 20 * MS, 20 * MS) for each in world.sink.of(Kind.AUDIO)]
+    pictures = [captured(each, 200 * MS, SECOND // 30) for each in world.sink.of(Kind.VIDEO)]
+    apart = [
+        sum(pictures[30 * s : 30 * s + 30]) / 30 - sum(sounds[50 * s : 50 * s + 50]) / 50
+        for s in range(2, 38)
+    ]
+    assert apart[0] > 60
+    assert max(map(abs, apart[6:])) <= 35
+    assert max(map(abs, apart[10:])) <= 15
+
+
+def test_a_publisher_that_answers_no_request_is_asked_patiently() -> None:
+    world = World()
+    world.obeys = False
+    world.video(30, gop=300)
+    world.run(30)
+    assert len([each for each in world.sink.of(Kind.VIDEO) if each.key]) == 3
+    assert 6 <= len(world.asked(PictureLoss)) <= 16
+
+
+def test_everybody_who_waits_gets_one_key_frame() -> None:
+    world = World()
+    world.video(2)
+    world.run(1)
+    for _ in range(50):
+        world.receiver.request_key()
+    world.run(1)
+    assert len(world.asked(PictureLoss)) == 1
+    assert len([each for each in world.sink.of(Kind.VIDEO) if each.key]) == 2
+
+
+def test_a_goodbye_ends_the_sound() -> None:
+    world = World()
+    world.sound(1)
+    world.run(2)
+    world.receiver.rtcp(serialise_rtcp([Goodbye(ssrcs=(SOUND_SSRC,))]), world.now)
+    assert world.sink.dropped == [(0, Kind.AUDIO)]
+    stream = world.sound(1)
+    stream.ssrc = 999
+    world.run(2)
+    assert len(world.sink.formats) == 2
+    assert len(world.sink.of(Kind.AUDIO)) == 100
+
+
+def test_the_first_packets_may_be_lost() -> None:
+    """An encoder begins to send before the keys are there (OBS loses some fifty packets)."""
+    world = World()
+    world.path.loss = 1.0
+    world.video(4, size=(320, 192))
+    world.run(0.5)
+    world.path.loss = 0.0
+    world.run(4)
+    pictures = world.sink.of(Kind.VIDEO)
+    assert pictures[0].arrived_ns - START < SECOND
+    assert len(pictures) > 90
+
+
+def test_strangers_and_garbage_are_counted() -> None:
+    world = World()
+    world.video(1)
+    world.run(2)
+    for data in (b"", b"\x80", bytes(40), b"\x80\x7f" + bytes(30)):
+        world.receiver.rtp(data, world.now)
+        world.receiver.rtcp(data, world.now)
+    for number in range(2 * MAX_PACKETS_A_TICK):
+        world.receiver.rtp(b"\x80\x7f" + bytes(2) + number.to_bytes(4, "big") * 5, world.now)
+    found = world.receiver.statistics
+    assert found.malformed >= 4
+    assert found.flooded > MAX_PACKETS_A_TICK // 2
+    world.receiver.tick(world.now)
+    assert len(world.sink.of(Kind.VIDEO)) == 30
+
+
+def test_what_the_sink_refuses_passes_through() -> None:
+    class Strict(Sink):
+        def set_format(self, track: int, track_format: TrackFormat) -> None:
+            raise FormatRefused("The picture is too large.")
+
+    world = World()
+    world.receiver._sink = world.receiver._layers._sink = Strict()
+    world.video(1)
+    with pytest.raises(FormatRefused, match="too large"):
+        world.run(2)
+
+
+def test_bandwidth_is_told_where_nothing_better_was_agreed() -> None:
+    world = World()
+    world.video(5, size=(320, 192))
+    world.run(5)
+    told = [each for _, each in world.told if isinstance(each, Remb)]
+    assert len(told) >= 4
+    assert all(each.bitrate >= 2_490_000 for each in told)
+    assert world.receiver.statistics.bandwidth_bps == 2_500_000
