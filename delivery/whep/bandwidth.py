@@ -28,6 +28,8 @@ REMEMBERED = 4096
 _MS = 1_000_000
 _SECOND_NS = 1_000_000_000
 _MEASURE_NS = 500 * _MS
+_ENOUGH_PACKETS = 20
+_SILENCE_NS = 1_500 * _MS
 _DECREASE = 0.85
 _BACK_OFF_NS = 300 * _MS
 """Between two decreases: the first one must show before the next."""
@@ -54,10 +56,13 @@ class BandwidthEstimator:
         self._arrived: deque[tuple[int, int]] = deque()
         """(arrival, bytes) of the last half second."""
         self._arrived_bytes = 0
-        self._window = [0, 0]
-        """Packets told of, and of these lost, since `_window_ns`."""
+        self._newest = -1
+        """The highest number that has arrived."""
+        self._window_newest = -1
+        self._window_arrived = 0
         self._window_ns: int | None = None
         self._told_ns: int | None = None
+        self._heard_ns: int | None = None
         self._remb: tuple[int, int] | None = None
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────
@@ -79,9 +84,12 @@ class BandwidthEstimator:
         base = nearest(report.base_sequence, self._sequence, 16)
         known = 0
         for step, ticks in report.arrivals:
-            kept = self._sent[(base + step) & (REMEMBERED - 1)]
+            place = (base + step) & (REMEMBERED - 1)
+            kept = self._sent[place]
             if kept is None or kept[0] != base + step:
                 continue
+            self._sent[place] = None  # each arrives once
+            self._newest = max(self._newest, kept[0])
             known += 1
             arrived_ns = base_ns + ticks * TICK_NS
             self._trend.add(kept[2], arrived_ns)
@@ -89,12 +97,13 @@ class BandwidthEstimator:
             self._arrived_bytes += kept[1]
         if not known:
             return  # nothing of ours: an invention, or from long ago
+        self._heard_ns = now_ns
         newest_ns = self._arrived[-1][0]
         while self._arrived and (
             self._arrived[0][0] < newest_ns - _MEASURE_NS or len(self._arrived) > REMEMBERED
         ):
             self._arrived_bytes -= self._arrived.popleft()[1]
-        self._count_losses(min(report.status_count, REMEMBERED), report.lost_count, now_ns)
+        self._count_losses(known, now_ns)
         self._follow(now_ns)
 
     def report(self, fraction_lost: int, now_ns: int) -> None:
@@ -107,6 +116,12 @@ class BandwidthEstimator:
     def remb(self, bitrate: int, now_ns: int) -> None:
         """Take what the viewer itself estimates."""
         self._remb = bitrate, now_ns
+
+    def tick(self, now_ns: int) -> None:
+        """Give way while a viewer that told of every packet has fallen silent."""
+        if self._heard_ns is not None and now_ns >= self._heard_ns + _SILENCE_NS:
+            self._heard_ns = now_ns
+            self._give_way(self._estimate / 2, now_ns)
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────
 
@@ -135,14 +150,18 @@ class BandwidthEstimator:
             return None
         return self._arrived_bytes * 8 * _SECOND_NS / span_ns
 
-    def _count_losses(self, told: int, lost: int, now_ns: int) -> None:
+    def _count_losses(self, arrived: int, now_ns: int) -> None:
+        """Count what has not come of what was sent before the newest that has.
+
+        What comes late is told of in a later report, and makes up for it there.
+        """
         if self._window_ns is None:
             self._window_ns = now_ns
-        self._window[0] += told
-        self._window[1] += min(lost, told)
-        if now_ns - self._window_ns >= _MEASURE_NS and self._window[0] >= 20:
-            self.loss = self._window[1] / self._window[0]
-            self._window = [0, 0]
+        self._window_arrived += arrived
+        sent = self._newest - self._window_newest
+        if now_ns - self._window_ns >= _MEASURE_NS and sent >= _ENOUGH_PACKETS:
+            self.loss = max(0.0, 1 - self._window_arrived / sent)
+            self._window_arrived, self._window_newest = 0, self._newest
             self._window_ns = now_ns
             self._by_loss(now_ns)
 
@@ -170,7 +189,9 @@ class BandwidthEstimator:
 
     def _by_loss(self, now_ns: int) -> None:
         if self.loss > _HIGH_LOSS:
-            self._give_way(self._estimate * (1 - 0.5 * self.loss), now_ns)
+            # What arrives shows what the path carries, however much more is lost.
+            carried = _DECREASE * (self._arrived_bps or 0.0)
+            self._give_way(max(self._estimate * (1 - 0.5 * self.loss), carried), now_ns)
 
     def _give_way(self, bps: float, now_ns: int) -> None:
         if self.congested_ns is not None and now_ns < self.congested_ns + _BACK_OFF_NS:

@@ -201,6 +201,7 @@ class Viewer:
             return
         if now_ns >= self._choose_ns:
             self._choose_ns = now_ns + CHOOSE_NS
+            self.estimator.tick(now_ns)
             self._choose(now_ns)
         if now_ns >= self._report_ns:
             self._report_ns = max(self._report_ns + REPORT_NS, now_ns)
