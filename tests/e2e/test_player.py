@@ -7,19 +7,16 @@ on air, faults.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-import av
 import pytest
 
-from media import blockcode
 from tests.support.browser import CHROMIUM, Watch, percentile, watching
+from tests.support.dates import FRAME_MS, date_of, picture_dates, to_ms
 from tests.support.hls import Reader
 from tests.support.server import STREAM, Server, wait_for
 from tests.support.studio import Studio
@@ -31,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt install chromium"),
 ]
 
-FRAME_MS = 1000 / 30
 MINUTE_S = 60.0
 CUES = 20
 TEXTS = "🧣👩🏽‍💻 شال صوف 羊毛围巾 ウール"
@@ -164,39 +160,6 @@ def measure(stage: Stage) -> Minute:
         missing=[cue for cue in fired if cue not in paints],
         load=os.getloadavg()[0],
     )
-
-
-def to_ms(moment: str) -> int:
-    """RFC 3339 to UTC ms."""
-    return round(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() * 1000)
-
-
-def picture_dates(reader: Reader) -> dict[int, float]:
-    """Return the program date-time (UTC ms) of each picture by its number, for one segment.
-
-    Read from the playlist's date and the media's own times by PyAV, none of it by the player.
-    """
-    playlist = reader.media("source")
-    segment = [one for one in playlist.segments if one.uri and not one.gap_tag][-1]
-    assert segment.program_date_time is not None
-    date = segment.program_date_time.timestamp() * 1000
-    data = reader.fetch("source", segment.init_section.uri) + reader.fetch("source", segment.uri)
-    dates: dict[int, float] = {}
-    with av.open(io.BytesIO(data)) as container:
-        first = None
-        for frame in container.decode(video=0):
-            stamp = blockcode.decode(frame.to_ndarray()[: frame.height])
-            assert stamp is not None, f"no code in picture {len(dates)} of {segment.uri}"
-            assert frame.pts is not None
-            first = frame.pts if first is None else first
-            dates[stamp.frame] = date + float((frame.pts - first) * frame.time_base) * 1000
-    return dates
-
-
-def date_of(number: float, dates: dict[int, float]) -> float:
-    """Date of picture `number` from the nearest known one: the publisher keeps 30 a second."""
-    nearest = min(dates, key=lambda known: abs(known - number))
-    return dates[nearest] + (number - nearest) * FRAME_MS
 
 
 def text_of(watch: Watch) -> str:

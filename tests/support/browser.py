@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
 from tests.support.server import wait_for
 
@@ -184,9 +184,12 @@ def median(values: list[float]) -> float:
 
 
 @contextmanager
-def watching(url: str, *, width: int = 1280, height: int = 720) -> Iterator[Watch]:
-    """Open `url` with the probe in place."""
-    with sync_playwright() as playwright:
+def watching(
+    url: str, *, width: int = 1280, height: int = 720, playwright: Playwright | None = None
+) -> Iterator[Watch]:
+    """Open `url` with the probe in place; `playwright`: one that runs already."""
+    with ExitStack() as stack:
+        playwright = playwright or stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
         page = browser.new_page(viewport={"width": width, "height": height})
         console: list[str] = []

@@ -49,7 +49,7 @@ describe("isFinal", () => {
 });
 
 describe("preferred", () => {
-  it("puts H.264 Baseline first, then other H.264, then VP8; helpers last", () => {
+  it("offers H.264 Baseline first, then other H.264, then VP8; helpers last, others not at all", () => {
     const codec = (mimeType: string, sdpFmtpLine?: string) => ({ mimeType, ...(sdpFmtpLine ? { sdpFmtpLine } : {}) });
     const all = [
       codec("video/VP8"), codec("video/rtx"), codec("video/VP9"),
@@ -58,8 +58,9 @@ describe("preferred", () => {
       codec("video/H264", "packetization-mode=1;profile-level-id=42e01f"),
       codec("video/red"), codec("video/AV1"),
     ];
-    expect(preferred(all).map((one) => all.indexOf(one))).toEqual([5, 4, 3, 0, 2, 7, 1, 6]);
-    expect(preferred([codec("video/VP9"), codec("video/VP8")])[0]?.mimeType).toBe("video/VP8");
+    expect(preferred(all).map((one) => all.indexOf(one))).toEqual([5, 4, 3, 0, 1, 6]);
+    expect(preferred([codec("video/VP9"), codec("video/VP8")]).map((one) => one.mimeType)).toEqual(["video/VP8"]);
+    expect(preferred([codec("video/rtx"), codec("video/AV1")]).map((one) => one.mimeType)).toEqual(["video/AV1", "video/rtx"]);
   });
 });
 

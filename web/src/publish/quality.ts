@@ -32,8 +32,9 @@ interface CodecLike {
 }
 
 /**
- * Order of preference: H.264 first, which reaches viewers as it is, Constrained Baseline (packetization
- * mode 1) before the rest, then VP8, then what else there is. Helpers (rtx, red, fec) keep their place.
+ * What to offer, best first: H.264, which reaches viewers as it is (Constrained Baseline and packetization
+ * mode 1 before the rest), then VP8, which the server can re-encode; with their helpers (rtx, red, fec). AV1
+ * and VP9 only where the browser has neither: servers may choose against our order, and few viewers play them.
  */
 export function preferred<T extends CodecLike>(codecs: readonly T[]): T[] {
   const rank = ({ mimeType, sdpFmtpLine = "" }: T): number => {
@@ -43,7 +44,11 @@ export function preferred<T extends CodecLike>(codecs: readonly T[]): T[] {
       return single + (/profile-level-id=42e0/i.test(sdpFmtpLine) ? 0 : 1);
     }
     if (name === "video/vp8") return 4;
-    return /rtx|red|fec/.test(name) ? 6 : 5;
+    return /rtx|red|fec/.test(name) ? HELPER : OTHER;
   };
-  return [...codecs].sort((a, b) => rank(a) - rank(b));
+  const common = codecs.some((codec) => rank(codec) < OTHER);
+  return codecs.filter((codec) => !common || rank(codec) !== OTHER).sort((a, b) => rank(a) - rank(b));
 }
+
+const OTHER = 5;
+const HELPER = 6;
