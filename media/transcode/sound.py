@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.codeccontext import AudioCodecContext
-from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.codec.context import Flags
 
 from media.model import TICKS_PER_SECOND, Codec
+from media.transcode.concealing import conceal
 from media.transcode.libav import TIME_BASE, DecodeFailed, EncoderFailed
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+
     from media.transcode.messages import Source, SourceTrack
     from media.transcode.plan import AudioPlan
 
@@ -48,7 +50,7 @@ class AudioTranscoder:
     """Decodes one audio track and encodes it again.
 
     Frames start at multiples of their length on the show clock: a restarted worker continues on
-    the grid of the one before. Holes are silent, and move nothing.
+    the grid of the one before. Holes are concealed, and move nothing.
     """
 
     def __init__(self, track: SourceTrack, plan: AudioPlan) -> None:
@@ -63,8 +65,10 @@ class AudioTranscoder:
         self._format = "flt" if plan.codec is Codec.OPUS else "fltp"
         self._exact = track.codec is Codec.OPUS
         self._time_base = Fraction(1, plan.sample_rate)
+        self._last: AudioFrame | None = None
+        """The newest decoded sound."""
         self._heard: int | None = None
-        """Where the newest decoded sound ends, in ticks."""
+        """... and where it ends, in ticks."""
         self._end: int | None = None
         """Where the sound that the encoder was given ends, in its samples."""
 
@@ -92,15 +96,16 @@ class AudioTranscoder:
         return units
 
     def _filled(self, frame: AudioFrame) -> list[AudioFrame]:
-        """Return the frame, with silence before it where packets are missing."""
+        """Return the frame, with what conceals a hole before it where packets are missing."""
         assert frame.pts is not None
+        last, self._last = self._last, frame
         before, self._heard = self._heard, frame.pts + _ticks(frame.samples, frame.sample_rate)
         missing = frame.pts - before if before is not None else 0
         if missing > LONG_HOLE:
             self._resampler = None
-        elif missing >= HOLE and self._exact and before is not None:
+        elif missing >= HOLE and self._exact and before is not None and last is not None:
             samples = missing * frame.sample_rate // TICKS_PER_SECOND
-            return [_silence(frame, pts=before, samples=samples), frame]
+            return [conceal(last, frame, pts=before, samples=samples), frame]
         return [frame]
 
     def flush(self) -> list[AudioUnit]:
@@ -171,15 +176,6 @@ class AudioTranscoder:
 
 def _ticks(samples: int, rate: int) -> int:
     return samples * TICKS_PER_SECOND // rate
-
-
-def _silence(like: AudioFrame, *, pts: int, samples: int) -> AudioFrame:
-    """Return silence that a decoder could have made in place of `like`."""
-    frame = AudioFrame(like.format.name, like.layout.name, samples)
-    for plane in frame.planes:
-        plane.update(bytes(plane.buffer_size))
-    frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, pts, TIME_BASE
-    return frame
 
 
 def _open_decoder(track: SourceTrack) -> AudioCodecContext:

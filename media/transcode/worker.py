@@ -1,8 +1,8 @@
 """The worker process: `python -m media.transcode.worker FD NICE MEMORY`.
 
 FD is one end of a stream socket pair, inherited. The main thread reads it; `decode-video`,
-`decode-audio`, `decode-opus`, one `rung-NAME` each and `report` do the rest. The process ends
-when the socket does, so that none outlives the server.
+`decode-audio`, `decode-opus` once somebody listens, one `rung-NAME` each and `report` do the rest.
+The process ends when the socket does, so that none outlives the server.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class Worker:
         self._video = VideoThread(send=self._outlet.send, failed=self._fail)
         self._audio = AudioThread(AUDIO, send=self._outlet.send, failed=self._fail)
         self._opus = AudioThread(OPUS, send=self._outlet.send, failed=self._fail)
+        self._listened = False
+        """Somebody has listened: a thread more, and its stack, are worth it."""
         self._finished = threading.Event()
 
     def run(self) -> None:
@@ -77,7 +79,6 @@ class Worker:
         self._outlet.send(self._report())
         self._video.start()
         self._audio.start()
-        self._opus.start()
         reporter = threading.Thread(target=self._report_forever, name="report", daemon=True)
         reporter.start()
         decoder = Decoder()
@@ -89,7 +90,8 @@ class Worker:
                 if not self._dispatch(message):
                     self._video.join()
                     self._audio.join()
-                    self._opus.join()
+                    if self._listened:
+                        self._opus.join()
                     self._finished.set()
                     reporter.join()
                     self._outlet.send(self._report())
@@ -97,8 +99,14 @@ class Worker:
 
     def _dispatch(self, message: ToWorker | FromWorker) -> bool:
         match message:
-            case Source(realtime=True) | Listen():
+            case Listen():
+                if not self._listened:
+                    self._listened = True
+                    self._opus.start()
                 self._opus.inbox.put(message)
+            case Source(realtime=True):
+                if self._listened:
+                    self._opus.inbox.put(message)
             case Source(kind=Kind.AUDIO):
                 self._audio.inbox.put(message)
             case Source() | Boundary() | MakeSlate():
@@ -118,6 +126,12 @@ class Worker:
         return True
 
     def _report_forever(self) -> None:
+        try:
+            self._report_on()
+        except Exception as err:  # the thread's fault boundary: the process ends with a reason
+            self._fail(err)
+
+    def _report_on(self) -> None:
         # Not at the start, when viewers wait for the first picture, but before the first slate.
         from media.transcode import lettering
 

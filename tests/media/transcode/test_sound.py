@@ -198,3 +198,37 @@ def test_a_clock_that_drifts_is_followed(plan: AudioPlan, ppm: int) -> None:
     errors = errors_ms(onsets(config, units, plan), period_s=BURST_S * pace)
     assert len(errors) == 6 * 11
     assert max(map(abs, errors)) < 2
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_lost_packet_is_heard_as_no_click(lost: int) -> None:
+    """In a tone, silence would be a step of up to its whole height, twice."""
+    context = av.CodecContext.create("libopus", "w")
+    assert isinstance(context, av.AudioCodecContext)
+    context.sample_rate, context.layout, context.format = 48_000, "stereo", "flt"
+    context.bit_rate, context.time_base = 128_000, Fraction(1, 48_000)
+    context.open()
+    at = np.arange(96_000)
+    tone = (0.5 * np.cos(2 * np.pi * 200 * at / 48_000)).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(np.tile(tone, (2, 1)), "fltp", "stereo")
+    frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+    track = track_of(bursts(Codec.OPUS).format)
+    assert track is not None
+    transcoder = AudioTranscoder(track, AAC_SOUND)
+    units = []
+    for number, each in enumerate([*context.encode(frame), *context.encode(None)]):
+        if 40 <= number < 40 + lost:
+            continue
+        pts = START + number * 20 * MS
+        packet = replace(bursts(Codec.OPUS).packets[0], dts=pts, pts=pts, payload=bytes(each))
+        units += transcoder.convert(source_of(packet, sent_ns=0))
+    decoder = av.CodecContext.create("aac", "r")
+    decoder.extradata = transcoder.config
+    rows = [f.to_ndarray()[0] for u in units for f in decoder.decode(av.Packet(u[2]))]
+    heard = np.concatenate(rows)[4800:84_000]
+    steps = np.abs(np.diff(heard))
+    usual = 0.5 * 2 * np.pi * 200 / 48_000
+    assert steps.max() < 4 * usual
+    # It falls silent only where more is lost than the echo lasts.
+    quiet = np.abs(heard).reshape(-1, 240).max(axis=1) < 0.01
+    assert quiet.any() == (lost > 1)
