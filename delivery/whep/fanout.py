@@ -28,16 +28,17 @@ class Fanout:
         *,
         now_ns: Callable[[], int],
         reorders: Callable[[str], bool],
-        request_key: Callable[[], None],
+        request_key: Callable[[str], None],
         on_busy: Callable[[], None],
         on_ended: Callable[[], None],
     ) -> None:
         """`reorders`: whether a rung has B pictures; `on_busy`: viewers have packets waiting.
 
-        `request_key` asks the encoder; it is called once a second at most.
+        `request_key` asks the encoder of a rung; of each it is called once a second at most.
         """
         self.lanes: dict[str, Lane] = {}
-        self.keys = KeyframeRequests()
+        self.keys: dict[str, KeyframeRequests] = {}
+        """By rung: one that the worker makes has key pictures of its own."""
         self.unsendable = 0
         """Packets of sound that fit no packet."""
         self._viewers: list[Viewer] = []
@@ -71,16 +72,26 @@ class Fanout:
 
     def key_wanted(self, viewer: Viewer, entry: tuple[int, int] | None) -> None:
         """Take a viewer's wish for a key picture (`delivery.whep.viewer.KeyWanted`)."""
+        if viewer.lane is None:
+            return
+        rung = viewer.lane.name
+        keys = self.keys.setdefault(rung, KeyframeRequests())
         if entry is None:
-            self.keys.picture_loss()
+            keys.picture_loss()
         else:
-            self.keys.full_intra(str(id(viewer)), *entry)
+            keys.full_intra(str(id(viewer)), *entry)
         self.ask()
 
+    @property
+    def keys_asked(self) -> int:
+        """How often an encoder was asked for a key picture."""
+        return sum(keys.asked for keys in self.keys.values())
+
     def ask(self) -> None:
-        """Ask the encoder for a key picture, if one is wanted and it is time; call it often."""
-        if self.keys.due(self._now_ns()):
-            self._request_key()
+        """Ask encoders for the key pictures that are wanted, where it is time; call it often."""
+        for rung, keys in self.keys.items():
+            if keys.due(self._now_ns()):
+                self._request_key(rung)
 
     # ── the feed ─────────────────────────────────────────────────────────────────────────────
 
@@ -112,8 +123,8 @@ class Fanout:
         frame = lane.take(packet, now_ns)
         if frame is None:
             return
-        if frame.key:
-            self.keys.key_picture()
+        if frame.key and rung in self.keys:
+            self.keys[rung].key_picture()
         count = len(self._viewers)
         # Whoever is first is sent to at once: not always the same.
         self._first = (self._first + 1) % count if count else 0

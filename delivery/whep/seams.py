@@ -25,8 +25,8 @@ class LiveStream(Protocol):
     def clock(self) -> ShowClock | None:
         """The clock of the current show."""
 
-    def request_key(self) -> None:
-        """Ask the encoder on air for a key picture, where it can be asked."""
+    def request_key(self, rung: str) -> None:
+        """Ask for a key picture of a rung: the encoder on air, where it can be asked, or ours."""
 
 
 class Task(Protocol):

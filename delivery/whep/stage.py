@@ -45,7 +45,7 @@ class Stage:
         cues: CueSource,
         meter: WhepMeter,
         spawn: Spawn,
-        request_key: Callable[[], None],
+        request_key: Callable[[str], None],
         on_busy: Callable[[], None],
         now_ns: Callable[[], int],
     ) -> None:
@@ -140,7 +140,7 @@ class Stage:
         now_ns = self._now_ns()
         for attendance in self.sitting:
             attendance.account.report(self._meter, now_ns)
-        asked, self._keys_told = self.fanout.keys.asked - self._keys_told, self.fanout.keys.asked
+        asked, self._keys_told = self.fanout.keys_asked - self._keys_told, self.fanout.keys_asked
         if asked:
             self._meter.whep_keys_asked(self.stream, asked)
 

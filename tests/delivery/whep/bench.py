@@ -50,6 +50,7 @@ class Bench:
         self.now = 50 * SECOND
         self.clock = ShowClock.anchored(utc_ms=UTC_MS, now_ns=self.now)
         self.asked: list[int] = []
+        self.asked_of: list[str] = []
         self.reorders: set[str] = set()
         self.ended = 0
         self.busy = 0
@@ -57,10 +58,14 @@ class Bench:
         self.fanout = Fanout(
             now_ns=lambda: self.now,
             reorders=self.reorders.__contains__,
-            request_key=lambda: self.asked.append(self.now),
+            request_key=self._note_key,
             on_busy=self._note_busy,
             on_ended=self._note_end,
         )
+
+    def _note_key(self, rung: str) -> None:
+        self.asked.append(self.now)
+        self.asked_of.append(rung)
 
     def _note_busy(self) -> None:
         self.busy += 1

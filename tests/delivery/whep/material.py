@@ -124,7 +124,7 @@ class Stage:
         self.lateness: dict[str, int] = {}
         """By how many ticks a rung is behind, by its name."""
 
-    def request_key(self) -> None:
+    def request_key(self, _rung: str) -> None:
         self.keys_asked += 1
 
     def start(self) -> None:

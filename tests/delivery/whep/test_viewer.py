@@ -208,6 +208,24 @@ def test_many_viewers_in_need_ask_the_encoder_once_a_second() -> None:
     assert all(b - a >= SECOND for a, b in itertools.pairwise(bench.asked))
 
 
+def test_a_key_picture_is_asked_of_the_rung_that_a_viewer_gets() -> None:
+    bench = Bench()
+    bench.open("360p")
+    guest = bench.viewer().join()
+    for number in range(10):
+        bench.picture(number, key=number == 0, rung="360p")
+    bench.asked_of.clear()
+    bench.pass_time(1000)
+    guest.say(PictureLoss(sender_ssrc=1, media_ssrc=VIDEO))
+    assert bench.asked_of == ["360p"]
+    # Another rung's key picture is of no use to it.
+    guest.say(PictureLoss(sender_ssrc=1, media_ssrc=VIDEO))
+    bench.open("source")
+    bench.picture(10, key=True)
+    bench.pass_time(1000)
+    assert bench.asked_of == ["360p"] * 2
+
+
 def test_a_lost_picture_is_answered_with_the_newest_group_too() -> None:
     bench = Bench()
     bench.open("source")
