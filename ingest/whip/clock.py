@@ -32,6 +32,10 @@ SLEW = 0.02
 FAST_SLEW = 0.1
 FAR = 60 * TICKS_PER_SECOND // 1000
 """Pictures farther away than this hurry: it would be noticed (ITU-R BT.1359)."""
+HASTE = 0.5
+VERY_FAR = TICKS_PER_SECOND // 5
+"""Farther than this they run: who sends at once what waited for the connection, as GStreamer does,
+is placed wrong by up to a second until that has arrived."""
 REPORTS = 5
 """Of which the middle one counts."""
 STALE = 60 * TICKS_PER_SECOND
@@ -166,6 +170,9 @@ class StreamClock:
         if wanted is None:
             return
         error = wanted - self._shift
+        if abs(error) > VERY_FAR:
+            self._shift += elapsed * (HASTE if error > 0 else -HASTE)
+            return
         most = elapsed * (FAST_SLEW if abs(error) > FAR else SLEW)
         self._shift += min(max(error * elapsed / FADE, -most), most)
 
