@@ -169,9 +169,10 @@ class CueFan:
         while True:
             with suppress(CueError):  # the stream is being removed, or its log out of reach
                 entries = self._cues.subscribe(self._stream)
-                # Whoever was told the state before this may have missed a revision since.
+                newest = self._cues.state_at(self._stream)["seq"]
                 for line in self._lines:
-                    line.behind = True
+                    # Told the state before this, it may have missed a revision since.
+                    line.behind = line.behind or line.last_seq < newest
                 self.refresh()
                 try:
                     async for entry in entries:

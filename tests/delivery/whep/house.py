@@ -178,7 +178,10 @@ class Viewer:
         self.opened: Opened | None = None
         if data:
             channel = self.connection.createDataChannel("vitrina.cues")
-            channel.on("message", lambda text: self.messages.append(json.loads(text)))
+            channel.on("message", self.hear)
+
+    def hear(self, text: str) -> None:
+        self.messages.append(json.loads(text))
 
     def _track(self, track: Any) -> None:
         async def take() -> None:

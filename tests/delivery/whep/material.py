@@ -57,7 +57,7 @@ def film(
         "level": "3.1",
         "maxrate": str(bit_rate),
         "bufsize": str(bit_rate // 2),
-        "x264-params": "scenecut=0",
+        "x264-params": "scenecut=0" + (":cabac=1:8x8dct=1" if profile == "high" else ""),
     }
     noise = np.random.default_rng(7)
     data: list[tuple[bytes, bool]] = []

@@ -2,18 +2,259 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import re
+from typing import Any
+
 import pytest
 
-from tests.delivery.whep.house import house, viewer
+from delivery.whep.cues import LABEL
+from media.model import Codec
+from overlay.entry import Entry, State
+from overlay.times import format_ms
+from tests.delivery.whep.house import House, Viewer, house, viewer
+from tests.delivery.whep.material import Stage, film
+from tests.delivery.whep.relay import Relay
 from tests.webrtc.callers import until
+from webrtc.door import DoorRefused
+from webrtc.rtcp import PictureLoss, serialise_rtcp
+from webrtc.sessions import SessionLimits
 
 pytestmark = pytest.mark.component
 
 
-async def test_a_viewer_sees_and_hears() -> None:
+def entry(seq: int, *, effective_ms: int) -> Entry:
+    return Entry(
+        stream="shop",
+        seq=seq,
+        id=f"c_{seq}",
+        rev=1,
+        state=State.LIVE,
+        type="pin",
+        at_ms=effective_ms,
+        effective_ms=effective_ms,
+        end_ms=None,
+        planned_end_ms=None,
+        data={"sku": "über"},
+        issued_at_ms=effective_ms,
+    )
+
+
+async def test_a_viewer_sees_and_hears_and_leaves() -> None:
+    async with house() as made:
+        async with viewer(made) as guest:
+            await until(lambda: len(guest.pictures) > 40 and len(guest.sounds) > 60)
+            assert made.door.viewers("shop") == 1
+            _, frame = guest.pictures[-1]
+            assert (frame.width, frame.height) == (320, 240)
+            # A pulse of aiortc's receiver reports.
+            await until(lambda: made.meter.rtts and made.meter.jitters)
+            assert made.meter.rtts[-1] < 0.5
+        await until(lambda: made.meter.closed == ["bye"])
+        assert made.door.viewers("shop") == 0
+        counted = made.meter.counted
+        assert counted["video", "packets"] > 60
+        assert counted["audio", "packets"] > 60
+
+
+async def test_sound_and_picture_are_of_one_clock() -> None:
+    """By the sender reports alone, as a browser does it."""
     async with house() as made, viewer(made) as guest:
-        await until(lambda: len(guest.pictures) > 40 and len(guest.sounds) > 60)
-        assert made.door.viewers("shop") == 1
-        _, frame = guest.pictures[-1]
-        assert (frame.width, frame.height) == (320, 240)
-    await until(lambda: made.meter.closed == ["bye"])
+        receivers = guest.connection.getReceivers()
+        await until(lambda: len(guest.sounds) > 120 and len(guest.pictures) > 70)
+        moments = []
+        for receiver in receivers:
+            stats = await receiver.getStats()
+            (report,) = [e for e in stats.values() if e.type == "remote-outbound-rtp"]
+            moments.append(report.timestamp)
+        assert abs((moments[0] - moments[1]).total_seconds()) < 1.5
+
+
+async def test_the_first_viewer_begins_at_once_where_the_group_is_long() -> None:
+    """In the midst of a group of ten seconds: from its beginning, in fast motion."""
+    stage = Stage({"source": film(seconds=4, gop=1000)})
+    async with house(stage) as made:
+        await asyncio.sleep(1.5)
+        async with viewer(made) as guest:
+            await until(lambda: guest.pictures, 5)
+            await until(lambda: len(guest.pictures) > 60, 10)
+            times = [at for at, _ in guest.pictures]
+            # The first forty pictures took less than half of the time they stand for.
+            assert times[35] - times[0] < 0.7
+            stamps = [frame.pts for _, frame in guest.pictures]
+            assert all(b > a for a, b in itertools.pairwise(stamps))
+
+
+async def test_losses_and_jitter_are_got_over() -> None:
+    relay = await Relay(loss=0.03, jitter_s=0.03).start()
+    stage = Stage({"source": film(bit_rate=1_500_000, gop=60)})
+    async with house(stage) as made:
+        guest = Viewer()
+        try:
+            opened = await made.open(await guest.offer())
+            await guest.take(relay.answer(opened.answer))
+            await until(lambda: len(guest.pictures) > 240, 20)
+            times = [at for at, _ in guest.pictures]
+            longest = max(b - a for a, b in itertools.pairwise(times))
+            sounds = len(guest.sounds)
+            counted = made.meter.counted
+            print(
+                f"{len(times)} pictures in {times[-1] - times[0]:.1f} s, longest gap"
+                f" {longest:.2f} s, {sounds} sounds,"
+                f" {relay.lost} of {relay.lost + relay.passed} packets lost,"
+                f" {dict(counted)}"
+            )
+            assert longest < 1.0
+            assert counted["video", "rtx"] > 5
+            assert counted["video", "nacks"] > 5
+            assert sounds > 300
+        finally:
+            await guest.close()
+            relay.close()
+
+
+async def test_many_in_need_ask_the_encoder_once() -> None:
+    async with house() as made:
+        guests = [Viewer() for _ in range(6)]
+        try:
+            for guest in guests:
+                await guest.come(made)
+            await until(lambda: all(guest.pictures for guest in guests))
+            before = made.stage.keys_asked
+            for _ in range(5):
+                for session in made.sessions:
+                    ssrc = session.answer.sections[0].ssrcs[0]
+                    session.attendant.rtcp(
+                        serialise_rtcp([PictureLoss(sender_ssrc=1, media_ssrc=ssrc)]),
+                        made.door._now_ns(),
+                    )
+            assert made.stage.keys_asked - before <= 1
+            await until(lambda: made.meter.counted["video", "key_requests"] >= 30)
+            assert made.stage.keys_asked - before <= 2
+        finally:
+            for guest in guests:
+                await guest.close()
+
+
+async def test_what_is_refused() -> None:
+    async def refused(made: House, offer: str, stream: str | None = "shop") -> DoorRefused:
+        with pytest.raises(DoorRefused) as caught:
+            await made.open(offer, stream=stream)
+        return caught.value
+
+    async with house(limits=SessionLimits(total=1, per_address=1)) as made:
+        guest = Viewer()
+        offer = await guest.offer()
+        assert (await refused(made, offer, None)).status == 404
+        assert (await refused(made, offer, "nobody")).status == 404
+        assert (await refused(made, "nothing of the kind")).status == 400
+        no_h264 = re.sub(r"a=rtpmap:\d+ H264/90000\r\n", "", offer)
+        other = await refused(made, no_h264)
+        assert other.status == 422
+        assert "H264" in str(other)
+        await guest.come(made)
+        more = await refused(made, offer)
+        assert (more.status, more.retry_after_s) == (503, 5)
+        made.stage.live = False
+        idle = await refused(made, offer)
+        assert idle.status == 409
+        assert idle.retry_after_s
+        await guest.close()
+        assert made.meter.refused == [404, 404, 400, 422, 503, 409]
+
+
+async def test_a_source_that_no_browser_shows_is_no_programme() -> None:
+    """H.264 with B-frames, and no rung beside it."""
+    stage = Stage()
+    stage.realtime.reorders = lambda rung: True  # type: ignore[method-assign]
+    async with house(stage) as made:
+        guest = Viewer()
+        with pytest.raises(DoorRefused, match="0 B-frames") as caught:
+            await made.open(await guest.offer())
+        assert caught.value.status == 409
+        await guest.close()
+
+
+async def test_a_show_of_sound_alone() -> None:
+    async with house(Stage({})) as made, viewer(made) as guest:
+        await until(lambda: len(guest.sounds) > 20)
+        assert not guest.pictures
+
+
+async def test_the_end_of_the_show_is_the_end_of_its_viewers() -> None:
+    async with house() as made, viewer(made) as guest:
+        await until(lambda: guest.pictures)
+        made.stage.realtime.end()
+        await until(lambda: guest.connection.connectionState == "closed")
+        await until(lambda: made.meter.closed == ["bye"])
+
+
+async def test_a_stop_says_goodbye() -> None:
+    async with house() as made, viewer(made) as guest:
+        await until(lambda: guest.pictures)
+        await made.door.drain()
+        await until(lambda: guest.connection.connectionState == "closed")
+        with pytest.raises(DoorRefused) as caught:
+            await made.open(await Viewer().offer())
+        assert caught.value.status == 503
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["the viewer's channel", "our channel"])
+async def test_cues_come_over_the_data_channel(ours: bool) -> None:
+    async with house() as made:
+        now_ms = made.log.now_ms
+        active = entry(1, effective_ms=now_ms - 5000)
+        ahead = entry(2, effective_ms=now_ms + 4000)
+        made.log.active = [active.event()]
+        made.log.entries = [active.event(), ahead.event()]
+        guest = Viewer()
+        if ours:
+            # An association without a channel of that name.
+            guest.connection.createDataChannel("something else")
+
+            @guest.connection.on("datachannel")
+            def _(channel: Any) -> None:
+                assert channel.label == LABEL
+                channel.on("message", guest.hear)
+
+        else:
+            guest.connection.createDataChannel(LABEL).on("message", guest.hear)
+        try:
+            await guest.come(made)
+            await until(lambda: len(guest.messages) >= 2)
+            state, first = guest.messages
+            assert (state["event"], state["seq"], state["utc"]) == ("state", 2, now_ms)
+            assert [each["id"] for each in state["cues"]] == ["c_1"]
+            assert first["event"] == "cue"
+            assert first["id"] == "c_2"
+            assert (first["rtp"] - state["rtp"]) & 0xFFFFFFFF == 4000 * 90
+            assert (state["rtp"] - state["cues"][0]["rtp"]) & 0xFFFFFFFF == 5000 * 90
+            third = entry(3, effective_ms=now_ms + 100)
+            await until(lambda: made.log.queues)
+            made.log.queues[-1].put_nowait(third)
+            await until(lambda: guest.messages[-1].get("id") == "c_3")
+            last = guest.messages[-1]
+            assert last == {
+                "event": "cue",
+                **third.event(),
+                "rtp": (state["rtp"] + 9000) & 0xFFFFFFFF,
+                "utc": now_ms + 100,
+            }
+            assert last["effective"] == format_ms(now_ms + 100)
+        finally:
+            await guest.close()
+
+
+async def test_the_rung_is_h264_that_the_viewer_decodes() -> None:
+    """aiortc offers baseline alone: High goes to nobody there, a rung of baseline does."""
+    stage = Stage(
+        {
+            "source": film(width=640, height=480, profile="high"),
+            "240p": film(),
+        }
+    )
+    assert stage.rungs["source"].format.codec is Codec.H264
+    async with house(stage) as made, viewer(made) as guest:
+        await until(lambda: len(guest.pictures) > 10)
+        assert {(frame.width, frame.height) for _, frame in guest.pictures} == {(320, 240)}
