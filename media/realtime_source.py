@@ -168,10 +168,12 @@ class RealtimeSource:
 
     # ── key frames ───────────────────────────────────────────────────────────────────────────
 
-    def request_key(self, rung: str) -> None:
-        """Have the worker make a key frame of a rung, at most once a second."""
-        if (keys := self._coded.get(rung)) is not None:
-            keys.want()
+    def request_key(self, rung: str) -> bool:
+        """Have the worker make a key frame, at most once a second; False: it makes no such rung."""
+        if (keys := self._coded.get(rung)) is None:
+            return False
+        keys.want()
+        return True
 
     def tick(self) -> None:
         """Ask for what became due."""

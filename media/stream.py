@@ -280,12 +280,9 @@ class Stream:
     def request_key(self, rung: str = SOURCE) -> None:
         """Have a rung's encoder make a key frame, at most once a second.
 
-        Of `source` the publisher on air is asked; not all of them can be.
+        Of what the worker does not make, the publisher on air is asked; not all of them can be.
         """
-        if self.show is None or self.show.ended:
-            return
-        if rung != SOURCE:
-            self.show.ladder.realtime.request_key(rung)
+        if self.show is None or self.show.ended or self.show.ladder.realtime.request_key(rung):
             return
         on_air = self.switcher.on_air
         for publication in self._publications.values():

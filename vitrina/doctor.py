@@ -27,8 +27,10 @@ MIN_FREE_BYTES = 1 << 30
 MIN_CORES = 2
 _CODECS = """
 import av
-for name, mode in (("libx264", "w"), ("aac", "w"), ("h264", "r"), ("hevc", "r"), ("libdav1d", "r")):
-    av.Codec(name, mode)
+for name in ("libx264", "aac", "libopus"):
+    av.Codec(name, "w")
+for name in ("h264", "hevc", "libdav1d", "vp9", "vp8", "aac", "opus"):
+    av.Codec(name, "r")
 print(av.__version__)
 """
 """Runs in another process: the codecs' library is loaded by the transcoder only."""

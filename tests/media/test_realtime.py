@@ -296,11 +296,11 @@ def test_sound_that_changes_is_encoded_as_what_it_is(
 def test_however_many_ask_a_rung_makes_one_key_frame_a_second(
     source: RealtimeSource, encoder: Encoder
 ) -> None:
-    source.request_key("720p")
+    assert not source.request_key("720p")
     assert encoder.keys == []
     source.rung_format("720p", H264)
     for _ in range(100):
-        source.request_key("720p")
+        assert source.request_key("720p")
     assert encoder.keys == ["720p"]
     encoder.now_ns = 900_000_000
     source.request_key("720p")
