@@ -52,6 +52,7 @@ export class VitrinaPublish extends LitElement {
   #fps = 30;
   #clean = true;
   #publisher: Publisher | null = null;
+  #switching: Promise<boolean> | null = null;
   #meter: LevelMeter | null = null;
   #levels: ReturnType<typeof setInterval> | undefined;
   #awake: WakeLockSentinel | null = null;
@@ -153,9 +154,17 @@ export class VitrinaPublish extends LitElement {
     };
   }
 
-  async #switchOn(): Promise<boolean> {
+  /** One at a time: who comes meanwhile waits for what is under way. */
+  #switchOn(): Promise<boolean> {
+    this.#switching ??= this.#capture().finally(() => {
+      this.#switching = null;
+    });
+    return this.#switching;
+  }
+
+  async #capture(): Promise<boolean> {
     const wish = this.#wish;
-    if (this._busy || !this.#able()) return false;
+    if (!this.#able()) return false;
     this._problem = "";
     if (wish.source === "none" && wish.microphone === null) {
       this._problem = this.#words.nothing;
@@ -230,7 +239,7 @@ export class VitrinaPublish extends LitElement {
   // ---- publishing
 
   async start(): Promise<void> {
-    if (this.#publisher || this._busy) return;
+    if (this.#publisher) return;
     if (!this.#key) {
       this._problem = this.#words.keyMissing;
       this.renderRoot.querySelector<HTMLInputElement>("#key")?.focus();
@@ -240,9 +249,10 @@ export class VitrinaPublish extends LitElement {
       this._problem = this.#words.wrongKey; // no header can carry it
       return;
     }
+    if (this.#switching) await this.#switching;
     if (!this._media && !(await this.#switchOn())) return;
     const media = this._media;
-    if (!media) return;
+    if (!media || this.#publisher) return;
     remember(this.#storage, this.#key);
     this._problem = "";
     const { size, fps, clean } = this.#wish;
@@ -316,7 +326,7 @@ export class VitrinaPublish extends LitElement {
             @click=${() => void this.#switchOn()}>${this._source === "screen" ? w.onScreen : w.on}</button>
           ${on
             ? html`<button type="button" class="first stop" data-do="stop" @click=${() => this.stop()}>${w.stop}</button>`
-            : html`<button type="submit" class="first" data-do="start" ?disabled=${this._busy}>${w.start}</button>`}
+            : html`<button type="submit" class="first" data-do="start">${w.start}</button>`}
         </div>
       </form>
       ${this.#figuresView(w)}
