@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from media.bitstream import BitstreamError, describe, h264, hevc, hevc_sps, nal, vp9
-from media.model import Codec, Packet, TrackFormat
+from media.model import TICKS_PER_SECOND, Codec, FormatRefused, Packet, TrackFormat
 from webrtc.payloads import AccessUnit, PayloadError, configuration
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ CODECS = {
 """By encoding names in lower case."""
 
 
+MAX_DISORDER = 60
+"""A picture in front of the one before counts 3, one behind it -1: two seconds of B-frames."""
+
+
 class Pictures:
     """Makes one layer's packets. What a loss has touched does not come out before a key frame."""
 
@@ -32,16 +36,22 @@ class Pictures:
         """Access units without a key frame before them, or whose parameters are unusable."""
         self._sets: tuple[bytes, ...] | None = None
         self._started = False
+        self._newest: int | None = None
+        self._disorder = 0
 
     def restart(self) -> None:
         """Begin with a key frame again, as on another SSRC."""
         self._started = False
         self._sets = None
+        self._newest = None
 
     def take(
         self, stream: RtpStream, unit: AccessUnit, arrived_ns: int
     ) -> tuple[TrackFormat | None, Packet] | None:
-        """Return the format where it has changed, and the packet, as of track 0."""
+        """Return the format where it has changed, and the packet, as of track 0.
+
+        Raises `FormatRefused` for pictures that are not sent in the order in which they are shown.
+        """
         changed: TrackFormat | None = None
         if unit.key:
             try:
@@ -58,6 +68,7 @@ class Pictures:
         if not self._started:
             self.dropped += 1
             return None
+        self._check_order(unit.timestamp)
         time = stream.clock.map(unit.timestamp, arrived_ns)
         return changed, Packet(
             track=0,
@@ -68,6 +79,17 @@ class Pictures:
             payload=unit.payload,
             arrived_ns=arrived_ns,
         )
+
+    def _check_order(self, timestamp: int) -> None:
+        if self._newest is not None:
+            back = 0 < self._newest - timestamp < TICKS_PER_SECOND
+            self._disorder = max(0, self._disorder + (3 if back else -1))
+            if self._disorder > MAX_DISORDER:
+                raise FormatRefused(
+                    "The encoder sends B-frames, but WebRTC does not say when they are decoded: "
+                    "switch them off (x264: bframes=0 or tune zerolatency)."
+                )
+        self._newest = timestamp
 
     def _format(self, unit: AccessUnit) -> TrackFormat | None:
         """Return what a key unit says of itself; None where its parameter sets are as before.

@@ -239,10 +239,11 @@ class Receiver:
     def _hand_on(self, stream: RtpStream, route: _Route, units: list[Unit]) -> None:
         for unit, arrived_ns in units:
             if route.sound is not None:
-                changed, packets = route.sound.take(stream, unit, arrived_ns)
-                if changed is not None:
-                    self._sink.set_format(0, changed)
-                for packet in packets:
+                heard = route.sound.take(stream, unit, arrived_ns)
+                if heard is not None:
+                    changed, packet = heard
+                    if changed is not None:
+                        self._sink.set_format(0, changed)
                     self._sink.push(packet)
             elif route.video is not None and route.keys is not None:
                 found = route.video.take(stream, unit, arrived_ns)
@@ -368,6 +369,6 @@ def _counted(route: _Route) -> KindStatistics:
 def _made(route: _Route) -> KindStatistics:
     """Return what was counted behind the streams."""
     if route.sound is not None:
-        return KindStatistics(unusable=route.sound.dropped, concealed=route.sound.concealed)
+        return KindStatistics(unusable=route.sound.dropped)
     assert route.video is not None
     return KindStatistics(unusable=route.video.dropped)

@@ -33,8 +33,6 @@ class KindStatistics:
     """Access units seen in part."""
     unusable: int = 0
     """Whole ones that did not go on: before a key frame, or with unusable parameters."""
-    concealed: int = 0
-    """Opus packets that were filled in."""
     jumps: int = 0
     """Times that timestamps jumped."""
     jitter_ns: int = 0
