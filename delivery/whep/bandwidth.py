@@ -35,6 +35,8 @@ _BACK_OFF_NS = 300 * _MS
 """Between two decreases: the first one must show before the next."""
 _INCREASE_A_SECOND = 0.08
 _HEADROOM = 1.5
+_CARRIED = 0.85
+"""Share of what arrives without loss or growing delays that the path is trusted with."""
 _HIGH_LOSS, _LOW_LOSS = 0.10, 0.02
 _REMB_NS = 8 * _SECOND_NS
 """A REMB that is not repeated says nothing any more."""
@@ -63,6 +65,8 @@ class BandwidthEstimator:
         self._window_ns: int | None = None
         self._told_ns: int | None = None
         self._heard_ns: int | None = None
+        self._unheard_ns: int | None = None
+        """When the first packet was sent that no feedback has followed."""
         self._remb: tuple[int, int] | None = None
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────
@@ -71,6 +75,8 @@ class BandwidthEstimator:
         """Count a packet of the transport; return its transport-wide sequence number, 16 bits."""
         sequence = self._sequence
         self._sequence = sequence + 1
+        if self._unheard_ns is None:
+            self._unheard_ns = now_ns
         self._sent[sequence & (REMEMBERED - 1)] = sequence, size, now_ns
         return sequence & 0xFFFF
 
@@ -98,6 +104,7 @@ class BandwidthEstimator:
         if not known:
             return  # nothing of ours: an invention, or from long ago
         self._heard_ns = now_ns
+        self._unheard_ns = None
         newest_ns = self._arrived[-1][0]
         while self._arrived and (
             self._arrived[0][0] < newest_ns - _MEASURE_NS or len(self._arrived) > REMEMBERED
@@ -118,9 +125,14 @@ class BandwidthEstimator:
         self._remb = bitrate, now_ns
 
     def tick(self, now_ns: int) -> None:
-        """Give way while a viewer that told of every packet has fallen silent."""
-        if self._heard_ns is not None and now_ns >= self._heard_ns + _SILENCE_NS:
-            self._heard_ns = now_ns
+        """Give way while a viewer that told of every packet has fallen silent.
+
+        Where nothing is sent, there is nothing to tell of.
+        """
+        if self._heard_ns is None or self._unheard_ns is None:
+            return
+        if now_ns >= self._unheard_ns + _SILENCE_NS:
+            self._unheard_ns = now_ns
             self._give_way(self._estimate / 2, now_ns)
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────
@@ -185,6 +197,8 @@ class BandwidthEstimator:
         arrived = self._arrived_bps
         if arrived is not None:
             grown = min(grown, max(_HEADROOM * arrived + 10_000, self._estimate))
+            # After a step up, and in silence, the path has carried more than the estimate says.
+            grown = max(grown, _CARRIED * arrived)
         self._estimate = min(grown, float(MAX_BPS))
 
     def _by_loss(self, now_ns: int) -> None:

@@ -73,7 +73,10 @@ class Choice:
         elif self._tried_ns is not None and now_ns - self._tried_ns >= SETTLED_NS:
             self._wait_ns = FIRST_TRY_NS
             self._tried_ns = None
-        if self._too_much(offers[at].bps, estimate_bps, now_ns) and at + 1 < len(offers):
+        # What was sent before a step up bounds the estimate: only congestion speaks against it.
+        trying = self._tried_ns is not None
+        too_much = not trying and self._too_much(offers[at].bps, estimate_bps, now_ns)
+        if too_much and at + 1 < len(offers):
             self._short_since_ns = None
             return _fitting(offers[at + 1 :], estimate_bps)
         if at and now_ns - self._calm_since_ns >= self._wait_ns:

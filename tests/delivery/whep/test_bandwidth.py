@@ -121,9 +121,50 @@ def test_a_viewer_that_falls_silent_is_sent_less() -> None:
     path.send(3e6, 2)
     before = path.bits
     for _ in range(5):
+        path.estimator.sent(1200, path.now)
         path.now += SECOND
         path.estimator.tick(path.now)
     assert path.bits <= before / 4
+
+
+def test_where_nothing_was_sent_silence_says_nothing() -> None:
+    path = Path(10e6)
+    path.send(3e6, 2)
+    path.now += SECOND
+    path.report()
+    before = path.bits
+    for _ in range(30):
+        path.now += SECOND
+        path.estimator.tick(path.now)
+    assert path.bits == before
+
+
+@pytest.mark.parametrize("rates", [(5e6, 0.7e6), (8e6, 2.8e6, 1.2e6, 0.7e6)])
+def test_a_path_that_is_wide_again_gets_the_best_rung_again(rates: tuple[float, ...]) -> None:
+    path, choice = Path(50e6), Choice()
+    offers = [Offer(name=str(rate), bps=round(rate)) for rate in rates]
+    rung: str | None = None
+
+    def watch(seconds: int) -> None:
+        nonlocal rung
+        for _ in range(4 * seconds):
+            rung = choice.choose(
+                offers,
+                rung,
+                estimate_bps=path.bits,
+                congested_ns=path.estimator.congested_ns,
+                now_ns=path.now,
+            )
+            path.send(float(rung or 0), 0.25)
+
+    watch(10)
+    assert rung == offers[0].name
+    path.bps = 1e6
+    watch(20)
+    assert rung == offers[-1].name
+    path.bps = 50e6
+    watch(90)
+    assert rung == offers[0].name
 
 
 def test_without_feedback_losses_and_remb_count() -> None:
