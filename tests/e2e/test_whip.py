@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 SETTINGS = {
     "whip.ports": "0",
-    "whip.addresses": '["127.0.0.1"]',
     "ladder.rungs": "[{height = 240, bitrate_kbps = 400}]",
 }
 
@@ -38,10 +37,6 @@ def whip(server: Server) -> Iterator[Callable[..., WhipPublisher]]:
     for publisher in publishers:
         publisher.stop()
         print(publisher.log)
-
-
-def protocol(server: Server) -> str | None:
-    return server.stream().get("protocol")
 
 
 def test_webrtc_becomes_a_ladder_with_sound(
