@@ -87,6 +87,7 @@ WITH_IO = {
     "webrtc/channels.py",
     "webrtc/ice.py",
     "webrtc/peer.py",
+    "webrtc/sctp.py",
     "webrtc/session.py",
     "webrtc/sessions.py",
 }
@@ -94,7 +95,7 @@ WITH_IO = {
 ALLOWED = {
     "av": ("media/transcode/", "media/record/"),
     "aioice": ("webrtc/ice.py", "webrtc/peer.py"),
-    "aiortc": ("webrtc/channels.py", "webrtc/peer.py"),
+    "aiortc": ("webrtc/channels.py", "webrtc/peer.py", "webrtc/sctp.py"),
     "pylibsrtp": ("webrtc/peer.py",),
     "cv2": ("overlay/",),
     "PIL": ("media/transcode/lettering.py",),

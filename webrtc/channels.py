@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.5
 """So long the peer may take to open the channel; then we do."""
 MAX_CHANNELS = 8
-"""Of one peer; at more, all are closed."""
+"""Of one peer; at more, and where it sends more than `webrtc.sctp` takes, all are closed."""
 LOCAL_PORT = 5000
 
 
@@ -69,6 +69,7 @@ class DataChannel:
         """Serve the connected peer until cancelled; `port` and `max_message` are its own."""
         sctp = peer.sctp(LOCAL_PORT)
         sctp.on("datachannel", self._offered)
+        sctp.on_overrun = self._too_many.set
         try:
             await peer.start_sctp(sctp, port=port, max_message=max_message)
             await self._wait(sctp)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,19 +20,16 @@ from aiortc import (
     RTCDtlsTransport,
     RTCIceGatherer,
     RTCIceTransport,
-    RTCSctpTransport,
 )
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities
-from OpenSSL import SSL
 
 from webrtc.ice import IceConnection
+from webrtc.sctp import BoundedSctp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from aiortc.rtcsctptransport import Chunk
 
 log = structlog.get_logger(__name__)
 
@@ -64,14 +60,6 @@ class _Gatherer(RTCIceGatherer):
     def __init__(self, connection: IceConnection) -> None:
         super().__init__(iceServers=[])
         self._connection = connection
-
-
-class _Sctp(RTCSctpTransport):
-    """Sends nothing through a connection that is over: who ends it says so, not this."""
-
-    async def _send_chunk(self, chunk: Chunk) -> None:
-        with suppress(ConnectionError, SSL.Error):
-            await super()._send_chunk(chunk)
 
 
 class Peer:
@@ -153,11 +141,11 @@ class Peer:
         """Take one of the peer's candidates as SDP writes it. Raises ValueError."""
         await self.add_candidate(Candidate.from_sdp(candidate.removeprefix("candidate:")))
 
-    def sctp(self, port: int) -> RTCSctpTransport:
+    def sctp(self, port: int) -> BoundedSctp:
         """Return the transport of data channels; start it with `start_sctp` once connected."""
-        return _Sctp(self._dtls, port)
+        return BoundedSctp(self._dtls, port)
 
-    async def start_sctp(self, sctp: RTCSctpTransport, *, port: int, max_message: int) -> None:
+    async def start_sctp(self, sctp: BoundedSctp, *, port: int, max_message: int) -> None:
         """Wait for the peer's association; `port` and `max_message` (bytes) are its own."""
         await sctp.start(RTCSctpCapabilities(maxMessageSize=max_message), port)
 
