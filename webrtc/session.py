@@ -8,6 +8,7 @@ import hmac
 import secrets
 import time
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from webrtc.handover import credentials_of
@@ -146,8 +147,9 @@ class Session:
         for each in candidates:
             if self.over or self._all_told or self._candidates >= MAX_REMOTE_CANDIDATES:
                 return
-            self._candidates += 1
-            await self.peer.add_text(each.text)
+            if may_be_at(self.address, each.address):
+                self._candidates += 1
+                await self.peer.add_text(each.text)
         # A peer that told none is found by its own checks: there may always come another.
         if complete and self._candidates and not self._all_told and not self.over:
             self._all_told = True
@@ -217,6 +219,19 @@ class Session:
             await self.attendant.run()
         except SessionOver as over:
             self.finish(over.end, str(over))
+
+
+def may_be_at(client: str, candidate: str) -> bool:
+    """Tell whether checks may go to a candidate that an HTTP client names (RFC 8445 19.5.1).
+
+    Who comes from the internet may not have us knock at doors of our own network. A peer that is
+    there all the same is found by its own checks.
+    """
+    try:
+        outside = ip_address(client.partition("%")[0]).is_global
+    except ValueError:
+        outside = True
+    return not outside or ip_address(candidate).is_global
 
 
 def _digest(token: str) -> bytes:

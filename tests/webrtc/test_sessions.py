@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog.testing
@@ -18,7 +20,7 @@ from webrtc.peer import make_certificate
 from webrtc.sdp.model import Session as Description
 from webrtc.sdp.negotiate import Answer, Local
 from webrtc.sdp.whip import PublishPolicy, answer_publisher
-from webrtc.session import End, Session, SessionOver
+from webrtc.session import End, Session, SessionOver, may_be_at
 from webrtc.sessions import SessionLimits, Sessions
 
 pytestmark = pytest.mark.component
@@ -186,6 +188,52 @@ async def test_trickled_candidates_are_taken_and_restarts_are_not() -> None:
         assert len(ice.remote_candidates) <= 32
         await send(fragment + "a=end-of-candidates\r\n")
         await send()
+
+
+@pytest.mark.parametrize(
+    ("client", "candidate", "allowed"),
+    [
+        ("8.8.8.8", "9.9.9.9", True),
+        ("8.8.8.8", "10.0.0.1", False),
+        ("8.8.8.8", "127.0.0.1", False),
+        ("8.8.8.8", "169.254.169.254", False),
+        ("8.8.8.8", "fd00::1", False),
+        ("8.8.8.8", "::ffff:10.0.0.1", False),
+        ("2606:4700::1", "2606:4700::2", True),
+        ("10.0.0.7", "10.0.0.1", True),
+        ("127.0.0.1", "10.0.0.1", True),
+        ("fe80::1%eth0", "10.0.0.1", True),
+        ("", "10.0.0.1", False),
+    ],
+)
+def test_nobody_outside_has_us_knock_inside(client: str, candidate: str, allowed: bool) -> None:
+    assert may_be_at(client, candidate) is allowed
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_hundreds_of_sessions_leave_nothing() -> None:
+    async with house() as home, publisher() as caller:
+        offer = await caller.offer(candidates=True)
+
+        async def some() -> None:
+            for _ in range(50):
+                opened = await home.open(offer)
+                await home.sessions.close(opened.session, "secret")
+
+        await some()
+        gc.collect()
+        before = descriptors(), len(asyncio.all_tasks())
+        await some()
+        await some()
+        gc.collect()
+        after = descriptors(), len(asyncio.all_tasks())
+        assert after == before
+        home.listeners.clear()
+        gc.collect()
+        assert not any(isinstance(each, Session) for each in gc.get_objects())
 
 
 async def test_sessions_are_bounded() -> None:
