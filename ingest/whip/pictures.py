@@ -46,10 +46,11 @@ class Pictures:
         self._newest = None
 
     def take(
-        self, stream: RtpStream, unit: AccessUnit, arrived_ns: int
+        self, stream: RtpStream, unit: AccessUnit, arrived_ns: int, *, broken: bool
     ) -> tuple[TrackFormat | None, Packet] | None:
         """Return the format where it has changed, and the packet, as of track 0.
 
+        `broken`: something before the unit is missing, and no key frame has come since.
         Raises `FormatRefused` for pictures that are not sent in the order in which they are shown.
         """
         changed: TrackFormat | None = None
@@ -63,7 +64,7 @@ class Pictures:
             if found is not None and found != self.format:
                 changed = self.format = found
             self._started = True
-        elif stream.broken:
+        elif broken:
             self._started = False
         if not self._started:
             self.dropped += 1

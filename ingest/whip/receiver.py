@@ -237,7 +237,7 @@ class Receiver:
             self._sink.drop_track(0, Kind.AUDIO)
 
     def _hand_on(self, stream: RtpStream, route: _Route, units: list[Unit]) -> None:
-        for unit, arrived_ns in units:
+        for unit, arrived_ns, broken in units:
             if route.sound is not None:
                 heard = route.sound.take(stream, unit, arrived_ns)
                 if heard is not None:
@@ -246,7 +246,7 @@ class Receiver:
                         self._sink.set_format(0, changed)
                     self._sink.push(packet)
             elif route.video is not None and route.keys is not None:
-                found = route.video.take(stream, unit, arrived_ns)
+                found = route.video.take(stream, unit, arrived_ns, broken=broken)
                 if found is None:
                     if unit.key:
                         route.keys.request()
@@ -334,7 +334,7 @@ class Receiver:
             kinds[route.slot.kind] = kinds[route.slot.kind] + _counted(route) + _made(route)
         return Statistics(
             kinds=kinds,
-            rtt_ns=max((stream.rtt_ns for stream, _ in self._streams.values()), default=0),
+            rtt_ns=max((stream.trips.rtt_ns for stream, _ in self._streams.values()), default=0),
             bandwidth_bps=0 if self._bandwidth is None else self._bandwidth.bps,
             malformed=self._malformed,
             unrouted=self._unrouted,

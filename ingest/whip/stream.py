@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingest.whip.trips import RoundTrips
 from webrtc.payloads import DEPACKETIZERS, AccessUnit, Depacketizer, PayloadError
 from webrtc.payloads.nals import NalDepacketizer
 from webrtc.reception import ReceptionStatistics
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from webrtc.sdp.model import PayloadType
 
 _MS = 1_000_000
-FIRST_RTT_NS = 60 * _MS
-"""Of a path that is not measured yet."""
-LONGEST_WAIT_NS = 300 * _MS
+FIRST_WAIT_NS = 300 * _MS
+"""For a missing packet that was asked for, while the round trip is not known."""
+LEAST_WAIT_NS = 100 * _MS
+LONGEST_WAIT_NS = 500 * _MS
 """However long the round trip is: what comes later than this has been given up."""
 _SPROP = {
     "h264": ("sprop-parameter-sets",),
@@ -32,10 +35,13 @@ _SPROP = {
 
 
 class Unit(NamedTuple):
-    """An access unit and when its last byte arrived."""
+    """An access unit in its turn."""
 
     unit: AccessUnit
     arrived_ns: int
+    """When its last byte arrived."""
+    broken: bool
+    """Something before it is missing, and no key frame has come since."""
 
 
 class RtpStream:
@@ -56,6 +62,8 @@ class RtpStream:
         self.asks = "nack" in slot.section.feedback
         """Whether missing packets are asked for."""
         self.reorder = ReorderBuffer(AUDIO_LIMITS if sound else ReorderLimits())
+        if self.asks:
+            self.reorder.deadline_ns = FIRST_WAIT_NS
         self.reception = ReceptionStatistics(ssrc, payload_type.clock_rate)
         self.depacketizer = make_depacketizer(payload_type)
         self.packets = 0
@@ -67,14 +75,11 @@ class RtpStream:
         """Packets that RTX brought."""
         self.newest_ns = 0
         """When the newest packet arrived; 0 before it."""
-        self.rtt_ns = 0
-        """Smoothed, of requests that were answered; 0 before the first."""
+        self.trips = RoundTrips()
         self._sequences = Unwrapper(16)
         self._timestamps = Unwrapper(32)
         self._timestamp: int | None = None
         self._arrived_ns = 0
-        self._asked: dict[int, int] = {}
-        """Packets asked for once, and when."""
 
     def receive(self, packet: RtpPacket, arrived_ns: int) -> list[Unit]:
         """Take a packet of this SSRC; return the units that it completes."""
@@ -83,16 +88,15 @@ class RtpStream:
         self.packets += 1
         self.bytes += len(packet.payload)
         self.newest_ns = arrived_ns
-        if self._asked:
-            self._answered(sequence, arrived_ns)
+        if self.asks:
+            self.trips.arrived(sequence, arrived_ns, answer=False)
         return self._deliver(self.reorder.push(sequence, packet, arrived_ns))
 
     def repair(self, packet: RtpPacket, arrived_ns: int) -> list[Unit]:
         """Take a packet that RTX brought again."""
         sequence = self._sequences.unwrap(packet.sequence)
         self.repaired += 1
-        if self._asked:
-            self._answered(sequence, arrived_ns)
+        self.trips.arrived(sequence, arrived_ns, answer=True)
         return self._deliver(self.reorder.push(sequence, packet, arrived_ns))
 
     def poll(self, now_ns: int) -> list[Unit]:
@@ -104,17 +108,19 @@ class RtpStream:
     def flush(self) -> list[Unit]:
         """Return what is whole at the end of the stream."""
         found = self._deliver(self.reorder.flush())
-        return found + [Unit(each, self._arrived_ns) for each in self.depacketizer.flush()]
+        return found + self._units(self.depacketizer.flush(), self.broken)
 
     def nacks(self, now_ns: int) -> list[int]:
         """Return the sequence numbers (16 bits) to ask for now; they count as asked for."""
-        if not self.asks or not self.reorder.missing:
-            self._asked.clear()
+        if not self.asks:
             return []
-        wanted = self.reorder.nacks(now_ns, self.rtt_ns or FIRST_RTT_NS)
+        self.trips.expire(now_ns)
+        if not self.reorder.missing:
+            return []
+        wanted = self.reorder.nacks(now_ns, self.trips.retry_ns)
         for each in wanted:
-            # Asked twice, nobody knows which request an answer is to.
-            self._asked[each] = 0 if each in self._asked else now_ns
+            self.trips.asked(each, now_ns)
+        self._adapt()
         return [each & 0xFFFF for each in wanted]
 
     @property
@@ -122,15 +128,14 @@ class RtpStream:
         """Whether pictures are not right before the next key frame."""
         return self.depacketizer.needs_key
 
-    def _answered(self, sequence: int, arrived_ns: int) -> None:
-        asked_ns = self._asked.pop(sequence, 0)
-        if not asked_ns:
-            return
-        trip = arrived_ns - asked_ns
-        self.rtt_ns = (7 * self.rtt_ns + trip) // 8 if self.rtt_ns else trip
-        limits = self.reorder.limits
-        wait = limits.reorder_ns + (limits.max_nacks + 1) * self.rtt_ns
-        self.reorder.deadline_ns = min(max(limits.deadline_ns, wait), LONGEST_WAIT_NS)
+    def _adapt(self) -> None:
+        """Wait as long as the path asks for."""
+        limits, trips = self.reorder.limits, self.trips
+        if limits.reorder_ns != trips.late_ns:
+            limits = self.reorder.limits = replace(limits, reorder_ns=trips.late_ns)
+        if trips.rtt_ns:
+            wait = limits.reorder_ns + limits.max_nacks * trips.retry_ns
+            self.reorder.deadline_ns = min(max(wait, LEAST_WAIT_NS), LONGEST_WAIT_NS)
 
     def _deliver(self, events: list[Event]) -> list[Unit]:
         found: list[Unit] = []
@@ -142,6 +147,7 @@ class RtpStream:
                     self._timestamp = timestamp
                     self.clock.note(timestamp, event.arrived_ns)
                 self._arrived_ns = max(self._arrived_ns, event.arrived_ns)
+                before = self.depacketizer.needs_key
                 try:
                     units = self.depacketizer.feed(
                         packet.payload, packet.marker, timestamp, event.sequence
@@ -150,9 +156,19 @@ class RtpStream:
                     self.malformed += 1
                     continue
                 if units:
-                    found += [Unit(each, self._arrived_ns) for each in units]
+                    found += self._units(units, before)
             else:
                 self.depacketizer.lost(event.packets if isinstance(event, Hole) else 1)
+        return found
+
+    def _units(self, units: list[AccessUnit], broken: bool) -> list[Unit]:
+        """Return units with what held when each was finished; `broken` held before the first."""
+        if not any(each.key for each in units):
+            broken = broken or self.broken
+        found: list[Unit] = []
+        for each in units:
+            broken = broken and not each.key
+            found.append(Unit(each, self._arrived_ns, broken))
         return found
 
 

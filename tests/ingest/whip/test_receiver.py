@@ -102,9 +102,9 @@ def test_a_lossy_path_does_not_freeze(rtx: str | None) -> None:
     freeze = max(b.dts - a.dts for a, b in pairwise(pictures)) / 90
     late = max(b.arrived_ns - a.arrived_ns for a, b in pairwise(pictures)) / MS
     counts = world.receiver.statistics.kinds[Kind.VIDEO]
-    assert freeze <= 1000
-    assert late <= 1000
-    assert len(pictures) > 800
+    assert freeze <= 300
+    assert late <= 500
+    assert len(pictures) >= 870
     assert decode(world.sink.formats[-1][1], pictures) == len(pictures)
     # Sound is not asked for again: what was lost, in sum and at once, is left to be concealed.
     assert {(b.dts - a.dts) % 1800 for a, b in pairwise(sounds)} == {0}
@@ -208,7 +208,7 @@ def test_sound_meets_its_pictures_by_the_reports() -> None:
     ]
     assert apart[0] > 60
     assert max(map(abs, apart[6:])) <= 35
-    assert max(map(abs, apart[10:])) <= 15
+    assert max(map(abs, apart[10:])) <= 20
 
 
 def test_a_publisher_that_answers_no_request_is_asked_patiently() -> None:
