@@ -121,6 +121,22 @@ async def test_a_goodbye_of_the_server_is_noticed_at_once(realtime: Realtime) ->
     await viewer.until_live()
 
 
+async def test_the_end_of_the_show_is_not_played_again(realtime: Realtime) -> None:
+    viewer, origin, peer = await realtime()
+    await viewer.until_live()
+    await viewer.until_moving(1)
+    await viewer.page.evaluate(
+        "window.dates = []; setInterval(() => { const p = document.querySelector("
+        "'vitrina-player'); dates.push(p.playingDate.getTime()); }, 20)"
+    )
+    origin.ended_at = origin.position()
+    await peer.sessions[0].peer.close()
+    origin.set_state("ended")
+    await viewer.until("p.state === 'ended'", 5)
+    dates = await viewer.page.evaluate("dates")
+    assert min(dates) > (origin.epoch + origin.ended_at - 3) * 1000
+
+
 async def test_before_the_show_it_waits_and_starts_in_realtime(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=Path(), body=REALTIME, state="idle")
     refuse = (409, "The show has not begun.", {"Retry-After": "5"})

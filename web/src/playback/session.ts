@@ -60,6 +60,8 @@ export class Session {
   #rebuild: ReturnType<typeof setTimeout> | undefined;
   #seekSync: ReturnType<typeof setTimeout> | undefined;
   #engine: Engine | null = null;
+  /** HLS follows on WebRTC, and has not played yet. */
+  #afterRealtime = false;
   /** Connects while another engine still plays. */
   #standby: WebRtcEngine | null = null;
   #quality = -1;
@@ -183,7 +185,10 @@ export class Session {
 
   #engineSink(): EngineSink {
     return {
-      anchors: (anchors) => this.clock.update(anchors),
+      anchors: (anchors) => {
+        this.clock.update(anchors);
+        this.#afterwards();
+      },
       cue: (revision) => void this.scheduler.merge(revision),
       levels: () => this.sink.levels(),
       advanced: () => this.#advanced(),
@@ -233,8 +238,19 @@ export class Session {
     if (this.#standby === engine) this.#standby = null;
     if (this.#engine !== engine) return;
     this.#engine = null;
+    this.#afterRealtime = this.#everPlayed;
     this.#build(); // HLS, at once
     this.#goOn(playing);
+  }
+
+  /** The viewer has seen a finished show to its end in realtime: HLS would begin it anew. */
+  #afterwards(): void {
+    const engine = this.#engine;
+    if (!this.#afterRealtime || engine === null || engine.isLive) return;
+    this.#afterRealtime = false;
+    engine.destroy();
+    this.#engine = null;
+    this.#over();
   }
 
   /** Another source stops the element (HTML, media element load algorithm). */
@@ -301,6 +317,7 @@ export class Session {
     // A wait leaves the viewer behind without having chosen to be.
     if (wait >= LONG_WAIT_MS && (this.#late() ?? 0) > DRIFT_S) this.goLive();
     this.#movedAt = now;
+    this.#afterRealtime = false;
     this.#everPlayed = true;
     this.#playedOut = false;
     this.#missing = false;
@@ -322,6 +339,7 @@ export class Session {
   }
 
   #tick(): void {
+    this.#afterwards();
     const now = performance.now();
     const { video } = this;
     const engine = this.#engine;
