@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MAX_GOP_TICKS = 10 * TICKS_PER_SECOND
 MAX_GOP_BYTES = 16 * 2**20
 """A longer group of pictures is not kept: a new listener waits for the next key frame."""
+STALE = 2 * TICKS_PER_SECOND
+"""A rung this far behind the others pauses: nobody is to begin with its last pictures."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,19 +62,20 @@ class _Rung:
         self.format = track_format
         self.gop: list[Packet] = []
         self.reorders = _reorders(track_format)
+        self.newest = 0
+        """Presentation time of its newest picture."""
         self._bytes = 0
-        self._newest = 0
 
     def add(self, packet: Packet) -> None:
         if packet.kind is Kind.AUDIO:
             return
         if packet.key:
-            self.gop, self._bytes, self._newest = [], 0, packet.pts
+            self.gop, self._bytes, self.newest = [], 0, packet.pts
         elif not self.gop:
             return
-        elif packet.pts < self._newest:
+        elif packet.pts < self.newest:
             self.reorders = True
-        self._newest = max(self._newest, packet.pts)
+        self.newest = max(self.newest, packet.pts)
         self.gop.append(packet)
         self._bytes += len(packet.payload)
         if self._bytes > MAX_GOP_BYTES or packet.dts - self.gop[0].dts > MAX_GOP_TICKS:
@@ -94,8 +97,9 @@ class RealtimeFeed:
         Sound is encoded while there is a listener; it begins within a third of a second.
         """
         self._listeners = (*self._listeners, listener)
+        now = max((rung.newest for rung in self._rungs.values()), default=0)
         for name, rung in tuple(self._rungs.items()):
-            self._guard(listener, partial(_catch_up, listener, name, rung))
+            self._guard(listener, partial(_catch_up, listener, name, rung, now - STALE))
 
     def remove(self, listener: RealtimeListener) -> None:
         """Let a listener hear nothing more. Idempotent."""
@@ -168,9 +172,9 @@ class RealtimeFeed:
         self.remove(listener)
 
 
-def _catch_up(listener: RealtimeListener, name: str, rung: _Rung) -> None:
+def _catch_up(listener: RealtimeListener, name: str, rung: _Rung, since: int) -> None:
     listener.formats(name, rung.format)
-    for packet in tuple(rung.gop):
+    for packet in tuple(rung.gop) if rung.newest >= since else ():
         listener.packet(name, packet)
 
 

@@ -139,6 +139,20 @@ def test_who_comes_later_begins_at_the_newest_key_frame_of_every_rung(feed: Real
     assert feed.rungs() == {"source": H264, "360p": H264, "opus": OPUS}
 
 
+def test_nobody_begins_with_the_last_pictures_of_a_rung_that_pauses(feed: RealtimeFeed) -> None:
+    for rung in ("source", "360p"):
+        feed.set_format(rung, H264)
+    for number in range(100):
+        feed.push("source", picture(number, key=number == 0))
+        if number < 30:
+            feed.push("360p", picture(number, key=number == 0))
+    ear = Ear()
+    feed.add(ear)
+    assert len(ear.packets("source")) == 100
+    assert ear.packets("360p") == []
+    assert ("360p", H264) in ear.heard
+
+
 def test_a_gop_is_not_kept_beyond_its_bounds(feed: RealtimeFeed) -> None:
     feed.set_format("source", H264)
     last = MAX_GOP_TICKS // FRAME
