@@ -98,8 +98,8 @@ class RealtimeFeed:
         """
         self._listeners = (*self._listeners, listener)
         now = max((rung.newest for rung in self._rungs.values()), default=0)
-        for name, rung in tuple(self._rungs.items()):
-            self._guard(listener, partial(_catch_up, listener, name, rung, now - STALE))
+        rungs = tuple(self._rungs.items())
+        self._guard(listener, partial(_catch_up, listener, rungs, now - STALE))
 
     def remove(self, listener: RealtimeListener) -> None:
         """Let a listener hear nothing more. Idempotent."""
@@ -172,10 +172,11 @@ class RealtimeFeed:
         self.remove(listener)
 
 
-def _catch_up(listener: RealtimeListener, name: str, rung: _Rung, since: int) -> None:
-    listener.formats(name, rung.format)
-    for packet in tuple(rung.gop) if rung.newest >= since else ():
-        listener.packet(name, packet)
+def _catch_up(listener: RealtimeListener, rungs: tuple[tuple[str, _Rung], ...], since: int) -> None:
+    for name, rung in rungs:
+        listener.formats(name, rung.format)
+        for packet in tuple(rung.gop) if rung.newest >= since else ():
+            listener.packet(name, packet)
 
 
 def _reorders(track_format: TrackFormat) -> bool:
