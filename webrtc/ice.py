@@ -10,6 +10,7 @@ import contextlib
 import errno
 import random
 import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,13 @@ from aioice.ice import CandidatePair, StunProtocol, get_host_addresses
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aioice.stun import Message
+
 RECEIVE_BUFFER_BYTES = 1 << 20
 EARLY_DATAGRAMS = 8
 """Kept from addresses still unchecked: a DTLS hello that overtakes the check's answer."""
+MAX_PLACES = 64
+"""Addresses that a peer may have, told or found by its checks: each costs checks of ours."""
 MAX_QUEUED = 256
 """Datagrams of a handshake that nobody has read yet; DTLS sends again what is dropped."""
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
@@ -55,7 +60,9 @@ class _Datagrams(StunProtocol):
         if data and data[0] > 3:
             self._ice.media_received(data, (addr[0], addr[1]))
         elif data:
-            super().datagram_received(data, addr)
+            # aioice notices some malformed attributes only by what it stumbles over.
+            with contextlib.suppress(struct.error, ValueError):
+                super().datagram_received(data, addr)
 
 
 class IceConnection(Connection):
@@ -115,6 +122,29 @@ class IceConnection(Connection):
 
     def data_received(self, data: bytes, component: int) -> None:
         """Nothing comes this way: `_Datagrams` hands media over with its address."""
+
+    def check_incoming(
+        self, message: Message, addr: tuple[str, int], protocol: StunProtocol
+    ) -> None:
+        """Take a check that proved to be the peer's; of `MAX_PLACES` addresses at most."""
+        if "PRIORITY" not in message.attributes:
+            return
+        known = any(
+            each.port == addr[1] and each.host == addr[0] for each in self._remote_candidates
+        )
+        if known or len(self._remote_candidates) < MAX_PLACES:
+            super().check_incoming(message, addr, protocol)
+
+    def respond_error(
+        self,
+        request: Message,
+        addr: tuple[str, int],
+        protocol: StunProtocol,
+        error_code: tuple[int, str],
+    ) -> None:
+        """Answer the peer alone: a stranger's address may be forged, and errors are longer."""
+        if error_code[0] not in (400, 401):
+            super().respond_error(request, addr, protocol, error_code)
 
     # ── datagrams ────────────────────────────────────────────────────────────────────────────
 

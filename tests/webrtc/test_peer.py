@@ -7,14 +7,16 @@ import contextlib
 import itertools
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
+from aioice.stun import Class, Message, Method
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
-from webrtc.ice import NoPort
+from webrtc.ice import MAX_PLACES, NoPort
 from webrtc.peer import Credentials, Peer, PeerLost, make_certificate
 
 pytestmark = pytest.mark.component
@@ -168,6 +170,71 @@ async def test_nobody_else_can_put_anything_in() -> None:
         seen = len(stage.rtp)
         await until(lambda: len(stage.rtp) > seen + 5)
         assert stage.peer.undecipherable == 0
+
+
+def check(peer: Peer, *, priority: bool = True) -> bytes:
+    """A connectivity check as the peer itself makes it."""
+    message = Message(message_method=Method.BINDING, message_class=Class.REQUEST)
+    message.attributes["USERNAME"] = f"{peer.local.ufrag}:theirs"
+    if priority:
+        message.attributes["PRIORITY"] = 1
+    message.attributes["ICE-CONTROLLING"] = 5
+    message.add_message_integrity(peer.local.password.encode())
+    return bytes(message)
+
+
+async def test_strangers_get_no_answer_and_no_error_of_ours() -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: faults.append(said))
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        port = stage.peer.candidates[0].port
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setblocking(False)
+            for kind, value in ((0x24, b"123"), (0x802A, b"1"), (0x06, b"\xff"), (0x20, b"\0\1")):
+                body = struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4)
+                head = struct.pack("!HHI12s", 1, len(body), 0x2112A442, bytes(12))
+                stranger.sendto(head + body, (HOST, port))
+            stranger.sendto(struct.pack("!HHI12s", 1, 0, 0x2112A442, bytes(12)), (HOST, port))
+            stranger.sendto(b"\xff", (HOST, port))
+            await until(lambda: stage.peer._ice.strange == 1)
+            await asyncio.sleep(0)
+            with pytest.raises(BlockingIOError):
+                stranger.recv(2000)
+            stranger.sendto(check(stage.peer).replace(b"theirs", b"thence"), (HOST, port))
+            stranger.sendto(b"\xff", (HOST, port))
+            await until(lambda: stage.peer._ice.strange == 2)
+            with pytest.raises(BlockingIOError):
+                stranger.recv(2000)
+        assert faults == []
+
+
+async def test_a_peer_has_not_any_number_of_addresses() -> None:
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        ice, port = stage.peer._ice, stage.peer.candidates[0].port
+        ice.remote_username = "theirs"
+        for _ in range(200):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.sendto(check(stage.peer), (HOST, port))
+            await asyncio.sleep(0.001)
+        await until(lambda: len(ice._check_list) >= MAX_PLACES)
+        assert len(ice.remote_candidates) == MAX_PLACES
+        seen = len(stage.rtp)
+        await until(lambda: len(stage.rtp) > seen + 5)
+
+
+async def test_a_check_without_priority_is_no_fault_of_ours() -> None:
+    stage = Stage()
+    remote = await stage.negotiate()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as early:
+        early.sendto(check(stage.peer, priority=False), (HOST, stage.peer.candidates[0].port))
+        await until(lambda: stage.peer._ice._early_checks)
+    running = asyncio.get_running_loop().create_task(stage.peer.run(remote))
+    await stage.answer()
+    await until(lambda: stage.rtp or running.done())
+    await stage.other.close()
+    await running
 
 
 async def test_the_peers_goodbye_ends_it() -> None:
