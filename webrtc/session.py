@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import secrets
 import time
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from webrtc.handover import credentials_of
 from webrtc.peer import PeerLost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from webrtc.peer import Peer
     from webrtc.sdp.candidates import Candidate
@@ -82,7 +80,9 @@ class Session:
         owner: str,
         address: str,
         token: str | None,
+        near: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`near`: whether an IP address may be that of who made the offer."""
         self.id = secrets.token_urlsafe(24)
         """Its secret name, never logged."""
         self.etag = f'"{secrets.token_urlsafe(12)}"'
@@ -92,6 +92,9 @@ class Session:
         self._over = asyncio.Event()
         self._end = End.BYE
         self._text = ""
+        self._near = near
+        self._elsewhere = False
+        """Whether it told addresses that were left out."""
         self._candidates = 0
         self._all_told = False
         self._opened_ns = time.monotonic_ns()
@@ -143,15 +146,23 @@ class Session:
         return hmac.compare_digest(self._token, _digest(token or ""))
 
     async def hear_of(self, candidates: Sequence[Candidate], *, complete: bool) -> None:
-        """Take the peer's candidates, of its offer or trickled; beyond the bound, none."""
+        """Take the peer's candidates, of its offer or trickled; beyond the bound, none.
+
+        Only those that may be its own: anybody could name a third party, and have it sent checks.
+        Its other addresses are found by its own checks.
+        """
         for each in candidates:
             if self.over or self._all_told or self._candidates >= MAX_REMOTE_CANDIDATES:
                 return
-            if may_be_at(self.address, each.address):
-                self._candidates += 1
-                await self.peer.add_text(each.text)
+            if not self._near(each.address):
+                self._elsewhere = True
+                continue
+            self._candidates += 1
+            await self.peer.add_text(each.text)
         # A peer that told none is found by its own checks: there may always come another.
-        if complete and self._candidates and not self._all_told and not self.over:
+        if self._elsewhere or self._all_told or self.over:
+            return
+        if complete and self._candidates:
             self._all_told = True
             await self.peer.add_candidate(None)
 
@@ -219,20 +230,3 @@ class Session:
             await self.attendant.run()
         except SessionOver as over:
             self.finish(over.end, str(over))
-
-
-def may_be_at(client: str, candidate: str) -> bool:
-    """Tell whether checks may go to a candidate that an HTTP client names (RFC 8445 19.5.1).
-
-    Who comes from the internet may not have us knock at doors of our own network. A peer that is
-    there all the same is found by its own checks.
-    """
-    try:
-        outside = ip_address(client.partition("%")[0]).is_global
-    except ValueError:
-        outside = True
-    return not outside or ip_address(candidate).is_global
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

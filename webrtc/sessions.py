@@ -220,6 +220,7 @@ class Sessions:
                 owner=owner,
                 address=call.address,
                 token=call.token,
+                near=lambda address: self._crowd_of(address) == crowd,
             )
             await self._answer(session, offer, negotiate, attend)
             self._start(session, crowd, owner)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from webrtc.peer import make_certificate
 from webrtc.sdp.model import Session as Description
 from webrtc.sdp.negotiate import Answer, Local
 from webrtc.sdp.whip import PublishPolicy, answer_publisher
-from webrtc.session import End, Session, SessionOver, may_be_at
+from webrtc.session import End, Session, SessionOver
 from webrtc.sessions import SessionLimits, Sessions
 
 pytestmark = pytest.mark.component
@@ -153,9 +154,9 @@ async def test_trickled_candidates_are_taken_and_restarts_are_not() -> None:
     async with house() as home, publisher() as caller:
         whole = await caller.offer(candidates=True)
         without = re.sub(r"a=(candidate|end-of-candidates).*\r\n", "", whole)
-        opened = await home.open(without)
-        candidate = re.search(r"a=candidate.*\r\n", whole)
+        candidate = re.search(r"a=candidate:\S+ 1 udp \d+ (\S+) .*\r\n", whole)
         assert candidate is not None
+        opened = await home.open(without, address=candidate[1])
         fragment = f"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n{candidate[0]}"
 
         async def send(
@@ -182,32 +183,12 @@ async def test_trickled_candidates_are_taken_and_restarts_are_not() -> None:
         await send(if_match=f'"other", {opened.etag}')
         assert [each.port for each in ice.remote_candidates] == [int(candidate[0].split()[5])]
         flood = "".join(
-            f"a=candidate:1 1 udp 1 192.0.2.1 {port} typ host\r\n" for port in range(1, 60)
+            f"a=candidate:1 1 udp 1 {candidate[1]} {port} typ host\r\n" for port in range(1, 60)
         )
         await send(fragment + flood)
-        assert len(ice.remote_candidates) <= 32
+        assert 30 <= len(ice.remote_candidates) <= 32
         await send(fragment + "a=end-of-candidates\r\n")
         await send()
-
-
-@pytest.mark.parametrize(
-    ("client", "candidate", "allowed"),
-    [
-        ("8.8.8.8", "9.9.9.9", True),
-        ("8.8.8.8", "10.0.0.1", False),
-        ("8.8.8.8", "127.0.0.1", False),
-        ("8.8.8.8", "169.254.169.254", False),
-        ("8.8.8.8", "fd00::1", False),
-        ("8.8.8.8", "::ffff:10.0.0.1", False),
-        ("2606:4700::1", "2606:4700::2", True),
-        ("10.0.0.7", "10.0.0.1", True),
-        ("127.0.0.1", "10.0.0.1", True),
-        ("fe80::1%eth0", "10.0.0.1", True),
-        ("", "10.0.0.1", False),
-    ],
-)
-def test_nobody_outside_has_us_knock_inside(client: str, candidate: str, allowed: bool) -> None:
-    assert may_be_at(client, candidate) is allowed
 
 
 def descriptors() -> int:
@@ -234,6 +215,25 @@ async def test_hundreds_of_sessions_leave_nothing() -> None:
         home.listeners.clear()
         gc.collect()
         assert not any(isinstance(each, Session) for each in gc.get_objects())
+
+
+async def test_nobody_else_is_sent_checks() -> None:
+    async with house() as home, publisher() as caller:
+        sdp = await caller.offer()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as third:
+            third.setblocking(False)
+            third.bind(("127.0.0.2", 0))
+            told = f"a=candidate:1 1 udp 1 127.0.0.2 {third.getsockname()[1]} typ host\r\n"
+            told += "a=candidate:1 1 udp 1 169.254.169.254 80 typ host\r\n"
+            opened = await home.open(sdp + told)
+            end = "a=end-of-candidates\r\n"
+            await home.sessions.trickle(opened.session, "secret", told + end, opened.etag)
+            assert home.listeners[0].session.peer._ice.remote_candidates == []
+            # Who cannot be reached where it says is found all the same.
+            await caller.take(opened)
+            await until(lambda: home.listeners[0].rtps)
+            with pytest.raises(BlockingIOError):
+                third.recv(2000)
 
 
 async def test_sessions_are_bounded() -> None:
