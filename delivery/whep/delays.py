@@ -79,11 +79,18 @@ class DelayTrend:
 
     def _slope(self) -> float:
         count = len(self._points)
-        mean_x = sum(x for x, _ in self._points) / count
-        mean_y = sum(y for _, y in self._points) / count
-        above = sum((x - mean_x) * (y - mean_y) for x, y in self._points)
-        below = sum((x - mean_x) ** 2 for x, _ in self._points)
-        return above / below if below else 0.0
+        # From the first point on, to keep the squares small.
+        first_x, first_y = self._points[0]
+        sum_x = sum_y = sum_xx = sum_xy = 0.0
+        for x, y in self._points:
+            x -= first_x
+            y -= first_y
+            sum_x += x
+            sum_y += y
+            sum_xx += x * x
+            sum_xy += x * y
+        below = count * sum_xx - sum_x * sum_x
+        return (count * sum_xy - sum_x * sum_y) / below if below > 0 else 0.0
 
     def _judge(self, slope: float, step_ms: float, at_ns: int) -> None:
         trend = slope * self._count * _GAIN

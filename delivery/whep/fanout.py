@@ -72,9 +72,9 @@ class Fanout:
 
     def key_wanted(self, viewer: Viewer, entry: tuple[int, int] | None) -> None:
         """Take a viewer's wish for a key picture (`delivery.whep.viewer.KeyWanted`)."""
-        if viewer.lane is None:
+        if viewer.wanted is None:
             return
-        rung = viewer.lane.name
+        rung = viewer.wanted.name
         keys = self.keys.setdefault(rung, KeyframeRequests())
         if entry is None:
             keys.picture_loss()

@@ -47,6 +47,8 @@ REPORT_NS = _SECOND_NS
 CHOOSE_NS = 250 * _MS
 BURST_BYTES = 15_000
 """What a picture may send at once; the rest is spread."""
+LATE_S = 0.1
+"""What would have been sent in so long may be sent at once, where pictures wait already."""
 MIN_PACE_BPS = 4_000_000
 PACE = 2.5
 """Pictures are sent at most so many times as fast as their rung (as in libwebrtc)."""
@@ -157,6 +159,9 @@ class Viewer:
         if len(self._queue) >= QUEUE_FRAMES:
             self._give_up(now_ns)
             return
+        if not self._queue:
+            self._fill(now_ns)
+            self._tokens = min(self._tokens, float(BURST_BYTES))
         self._queue.append(frame)
         if not hold:
             self.pump(now_ns)
@@ -327,6 +332,8 @@ class Viewer:
         if self.lane is None or self.lane not in lanes:
             # Nothing plays, or what played has ended: begin at once, with what there is.
             self._begin_lane(chosen, now_ns)
+        elif self.lane is not chosen:
+            self._key_wanted(self, None)
 
     def _begin_lane(self, lane: Lane, now_ns: int) -> None:
         """Send a rung from its newest key picture on, catching up; or wait for the next one."""
@@ -381,7 +388,9 @@ class Viewer:
         allowed = max(pace * max(rate, self.estimator.bps(now_ns) / 2), MIN_PACE_BPS) / 8
         past_s = (now_ns - self._tokens_ns) / _SECOND_NS
         self._tokens_ns = now_ns
-        self._tokens = min(self._tokens + past_s * allowed, float(BURST_BYTES))
+        # What a late call of `pump` could not send is made up for.
+        most = max(LATE_S * allowed, float(BURST_BYTES))
+        self._tokens = min(self._tokens + past_s * allowed, most)
 
     def _too_old(self, now_ns: int) -> bool:
         if self._catching_up_ns is not None:

@@ -10,6 +10,7 @@ from tests.fuzz import (
     targets_webrtc_payloads,
     targets_webrtc_rtp,
     targets_webrtc_sdp,
+    targets_whep,
 )
 from tests.fuzz.harness import Target
 
@@ -23,5 +24,6 @@ TARGETS: dict[str, Target] = {
         *targets_webrtc_sdp.TARGETS,
         *targets_webrtc_payloads.TARGETS,
         *targets_webrtc_rtp.TARGETS,
+        *targets_whep.TARGETS,
     )
 }

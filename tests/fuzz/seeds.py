@@ -26,7 +26,7 @@ from media.bitstream import describe, h264, hevc, nal
 from media.model import Codec, Kind
 from media.transcode import wire
 from media.transcode.messages import Boundary, Coded, Source
-from tests.fuzz import seeds_webrtc_payloads, seeds_webrtc_rtp
+from tests.fuzz import seeds_webrtc_payloads, seeds_webrtc_rtp, seeds_whep
 from tests.fuzz.catalogue import TARGETS
 from tests.fuzz.harness import CORPUS
 from tests.ingest.rtmp.test_colour import FFMPEG as COLOUR_INFO
@@ -323,7 +323,7 @@ def main() -> int:
     outside()
     webrtc_sdp()
     seeds_webrtc_payloads.write(put)
-    for name, label, data in seeds_webrtc_rtp.seeds():
+    for name, label, data in (*seeds_webrtc_rtp.seeds(), *seeds_whep.seeds()):
         put(name, label, data)
     return 0
 
