@@ -88,6 +88,8 @@ class RealtimeFeed:
     def __init__(self) -> None:
         self._listeners: tuple[RealtimeListener, ...] = ()
         self._rungs: dict[str, _Rung] = {}
+        self.pictures = False
+        """Whether the show has pictures, of whatever codec: there may be no rung of them (yet)."""
 
     # ── for listeners ────────────────────────────────────────────────────────────────────────
 
@@ -156,6 +158,7 @@ class RealtimeFeed:
     def end(self) -> None:
         """Pass on that the show is over."""
         self._rungs.clear()
+        self.pictures = False
         for listener in self._listeners:
             self._guard(listener, listener.ended)
 

@@ -74,6 +74,7 @@ class RealtimeSource:
         """Note what the source's packets are from here on; at most one format of a kind."""
         known = {track_format.kind: track_format for track_format in formats}
         pictures, self._sound = known.get(Kind.VIDEO), known.get(Kind.AUDIO)
+        self._feed.pictures = pictures is not None
         if pictures is not None and pictures.codec is Codec.H264:
             self._feed.set_format(SOURCE, pictures)
         else:

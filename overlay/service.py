@@ -233,6 +233,20 @@ class CueService:
         cues.last_state = (newest, utc_ms, state)
         return state
 
+    def pending(self, stream: str, *, after: int, at_ms: int, limit: int) -> Objects:
+        """Return entries with `seq > after`, and those whose time lies after `at_ms`.
+
+        Oldest first, of them all the newest `limit`, and of those in memory: cues that were over
+        long ago may be missing.
+        """
+        self._stream(stream)
+        found = [
+            entry
+            for entry in self._of(stream).timeline.entries()
+            if entry.seq > after or entry.effective_ms > at_ms
+        ]
+        return [entry.event() for entry in found[-limit:]]
+
     def chapters(self, stream: str) -> Objects:
         """Return the chapters so far, as HLS players read them."""
         entries, origin_ms, now_ms = self._chapters(stream)

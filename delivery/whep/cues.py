@@ -5,7 +5,8 @@ Messages are UTF-8 JSON objects. The first is `{"event": "state", ...}` with wha
 says of each revision, those that lie ahead first. Beside that, each message, and each cue of the
 state, has `utc` (ms since 1970: `at` of the state, `effective` of a revision) and `rtp`: the RTP
 timestamp, 32 bits, under which this viewer gets the picture of that moment (null without
-pictures). A viewer that takes messages too slowly misses some, and then gets the state again.
+pictures). A viewer that takes messages too slowly gets the state again later, and the revisions
+that it missed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ log = structlog.get_logger(__name__)
 LABEL = "vitrina.cues"
 MAX_WAITING_BYTES = 65_536
 """Not yet taken by a viewer; beyond it, messages are left out."""
-AHEAD_ENTRIES = 200
-"""So far back in the log a new viewer is told of cues that lie ahead."""
+MAX_PENDING = 500
+"""Revisions, the newest, that a viewer is told at once: those it missed, and those ahead."""
 AGAIN_S = 1.0
 """After the log could not be read."""
 
@@ -55,8 +56,8 @@ class CueSource(Protocol):
     def subscribe(self, stream: str, after_seq: int | None = None) -> Entries:
         """Return an iterator over entries that are written from here on."""
 
-    async def list(self, stream: str, *, after: int = 0, limit: int = 500) -> dict[str, Any]:
-        """Return entries of the log."""
+    def pending(self, stream: str, *, after: int, at_ms: int, limit: int) -> list[dict[str, Any]]:
+        """Return entries with `seq > after`, and those whose time lies after `at_ms`."""
 
 
 class Line(Protocol):
@@ -135,29 +136,20 @@ class CueFan:
     def __init__(self, stream: str, cues: CueSource) -> None:
         self._stream, self._cues = stream, cues
         self._lines: list[CueLine] = []
-        self._entries: Entries | None = None
 
     def __len__(self) -> int:
         return len(self._lines)
 
-    async def open(self, line: CueLine) -> None:
+    def open(self, line: CueLine) -> None:
         """Tell a viewer what is active and what lies ahead, then each revision, until `close`."""
         try:
-            state = self._cues.state_at(self._stream)
-            line.state(state)
-            # Before anything is waited for: nothing is missed in between.
-            self._lines.append(line)
-            newest, now_ms = state["seq"], parse_ms(state["at"])
-            told = await self._cues.list(
-                self._stream, after=max(newest - AHEAD_ENTRIES, 0), limit=AHEAD_ENTRIES
-            )
+            # Nothing is waited for: nothing is missed, nor told out of order.
+            line.last_seq = self._cues.state_at(self._stream)["seq"]
+            self._bring_up(line)
         except CueError as error:
             log.warning("a viewer gets no cues", stream=self._stream, reason=error.reason)
             return
-        for event in told["cues"]:
-            effective_ms = parse_ms(event["effective"])
-            if event["seq"] <= newest and effective_ms > now_ms:
-                line.send_ahead(body_of(event), effective_ms)
+        self._lines.append(line)
 
     def close(self, line: CueLine) -> None:
         """Tell a viewer nothing more. Idempotent."""
@@ -182,12 +174,29 @@ class CueFan:
             await asyncio.sleep(AGAIN_S)
 
     def refresh(self) -> None:
-        """Tell those who are behind, and take messages again, what is active. Call it often."""
+        """Tell those who are behind, and take messages again, what they missed. Call it often."""
         self._lines = [line for line in self._lines if line.open]
         for line in self._lines:
             if line.behind and line.room:
                 with suppress(CueError):
-                    line.state(self._cues.state_at(self._stream))
+                    self._bring_up(line)
+
+    def _bring_up(self, line: CueLine) -> None:
+        """Tell what is active, then what the line has missed, and what lies ahead."""
+        known = line.last_seq
+        state = self._cues.state_at(self._stream)
+        line.state(state)
+        if line.behind:
+            line.last_seq = known
+            return
+        for event in self._cues.pending(
+            self._stream, after=known, at_ms=parse_ms(state["at"]), limit=MAX_PENDING
+        ):
+            if not line.room:
+                line.behind = True
+                line.last_seq = max(known, event["seq"] - 1)
+                return
+            line.send_ahead(body_of(event), parse_ms(event["effective"]))
 
     def _pass_on(self, entry: Entry) -> None:
         body = body_of(entry.event())

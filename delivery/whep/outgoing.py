@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from media.model import TICKS_PER_SECOND
 from webrtc.header import HeaderWriter
-from webrtc.history import SentHistory
+from webrtc.history import HistoryLimits, SentHistory
 from webrtc.rtcp import SenderReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from webrtc.extensions import ExtensionMap
-    from webrtc.history import HistoryLimits
     from webrtc.rtcp import ReportBlock
+
+
+SRTP_WINDOW = 1000
+"""Packets back from the newest that SRTP encrypts under their own numbers again, and some less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,8 @@ class Outgoing:
                 ids=terms.ids,
                 mid=terms.mid,
             )
+        if limits is None and rtx is None:
+            limits = HistoryLimits(max_packets=SRTP_WINDOW)
         self.history = SentHistory(
             self._writer, rtx, rtx_sequence=terms.rtx_first_sequence, limits=limits
         )

@@ -133,9 +133,16 @@ class Lane:
 
     def usable(self, now_ns: int) -> bool:
         """Whether it can be sent now."""
-        if self.profile_level_id is None or now_ns >= self.heard_ns + FRESH_NS:
-            return False
-        return not self._reorders(self.name)
+        return self.fresh(now_ns) and self.fits
+
+    def fresh(self, now_ns: int) -> bool:
+        """Whether pictures come on it."""
+        return self.profile_level_id is not None and now_ns < self.heard_ns + FRESH_NS
+
+    @property
+    def fits(self) -> bool:
+        """Whether its pictures can be sent."""
+        return self.profile_level_id is not None and not self._reorders(self.name)
 
     def rest(self) -> None:
         """Note that nothing more comes on the rung."""

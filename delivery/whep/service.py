@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from delivery.whep.cues import CueSource
     from delivery.whep.meter import WhepMeter
-    from delivery.whep.programme import Lane
     from delivery.whep.seams import LiveStream, Spawn
     from media.clock import ShowClock
     from webrtc.door import Call, Opened
@@ -39,6 +38,8 @@ TICK_NS = 100_000_000
 REPORT_NS = 1_000_000_000
 BREATH_NS = 4_000_000
 """So long the pulse may hold up the event loop."""
+LADDER_PROFILE = "64001f"
+"""High: what the ladder's rungs are of (`media.transcode.encoders`)."""
 
 
 class WhepDoor:
@@ -65,11 +66,11 @@ class WhepDoor:
     async def open(self, call: Call) -> Opened:
         """Answer a viewer's offer. Raises `DoorRefused`."""
         try:
-            stage, clock = await self._stage_for(call)
+            stage, stream = await self._stage_for(call)
         except DoorRefused as refused:
             self._sessions.refused(refused)
             raise
-        seat = _Seat(stage, clock, self._now_ns)
+        seat = _Seat(stage, lambda: self._clock_of(stream), self._now_ns)
         return await self._sessions.open(
             call,
             stream=stage.stream,
@@ -127,7 +128,7 @@ class WhepDoor:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────
 
-    async def _stage_for(self, call: Call) -> tuple[Stage, ShowClock]:
+    async def _stage_for(self, call: Call) -> tuple[Stage, LiveStream]:
         if call.stream is None:
             raise DoorRefused(404, "Name the stream in the address: POST to /whep/STREAM.")
         stream = self._stream_of(call.stream)
@@ -135,14 +136,23 @@ class WhepDoor:
             raise DoorRefused(404, "There is no stream of that name.")
         self._clock_of(stream)
         stage = self._stage_of(call.stream, stream)
+        stage.expect()
         if not await stage.ready() and not stage.only_sound:
+            self._clock_of(stream)
+            if stage.silent:
+                raise DoorRefused(
+                    409,
+                    "Nothing comes from the stream's encoder at the moment: try again.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
             raise DoorRefused(
                 409,
                 "The stream has no picture for WebRTC: that takes H.264 without B-frames. Set the "
                 "encoder to H.264 with 0 B-frames, or let the ladder have a rung; then try again.",
                 retry_after_s=RETRY_AFTER_S,
             )
-        return stage, self._clock_of(stream)
+        stage.expect()
+        return stage, stream
 
     def _stage_of(self, name: str, stream: LiveStream) -> Stage:
         stage = self._stages.get(name)
@@ -210,8 +220,13 @@ class WhepDoor:
 class _Seat:
     """What is agreed with one viewer."""
 
-    def __init__(self, stage: Stage, clock: ShowClock, now_ns: Callable[[], int]) -> None:
-        self._stage, self._clock, self._now_ns = stage, clock, now_ns
+    def __init__(
+        self, stage: Stage, clock_of: Callable[[], ShowClock], now_ns: Callable[[], int]
+    ) -> None:
+        """`clock_of`: of the show that runs; raises `DoorRefused` while there is none."""
+        self._stage, self._clock_of, self._now_ns = stage, clock_of, now_ns
+        self._clock: ShowClock
+        self._wants_pictures = False
         video, rtx, audio = _distinct(3)
         self._cname = secrets.token_urlsafe(12)
         self._sources = Sources(
@@ -219,34 +234,49 @@ class _Seat:
         )
 
     def negotiate(self, offer: Description, local: Local) -> Answer:
-        """Answer for the best rung that the viewer plays. Raises `SdpError`."""
+        """Answer for the best rung that the viewer plays. Raises `SdpError`, `DoorRefused`.
+
+        Of the formats that play it, one that also plays most of the others is agreed: those of
+        the ladder, too, which may not be there yet.
+        """
+        # While the sockets were bound, the show may have ended, and another one begun.
+        self._clock = self._clock_of()
+        self._wants_pictures = any(
+            each.kind is MediaKind.VIDEO and not each.rejected and each.direction.receives
+            for each in offer.media
+        )
         now_ns = self._now_ns()
         lanes = ordered([e for e in self._stage.fanout.lanes.values() if e.usable(now_ns)])
         if not lanes:
             return self._answer(offer, local, None)
+        profiles = [str(lane.profile_level_id) for lane in lanes]
+        answers: list[tuple[Answer, dict[str, str]]] = []
         refused: SdpError | None = None
-        for lane in lanes:
+        for profile in dict.fromkeys([*profiles, LADDER_PROFILE]):
             try:
-                return self._answer(offer, local, lane)
+                answer = self._answer(offer, local, profile)
             except SdpError as error:
                 refused = refused or error
-        assert refused is not None
+            else:
+                answers.append((answer, _video_format(answer)))
+        for best in profiles:
+            fits = [each for each in answers if plays(each[1], best)]
+            if fits:
+                return max(fits, key=lambda each: _played(each[1], profiles))[0]
+        if refused is None:  # a viewer of sound alone
+            return answers[0][0]
         raise refused
 
-    def _answer(self, offer: Description, local: Local, lane: Lane | None) -> Answer:
-        programme = Programme(
-            profile_level_id=lane.profile_level_id if lane is not None else None,
-            audio=self._stage.has_sound,
-        )
+    def _answer(self, offer: Description, local: Local, profile: str | None) -> Answer:
+        # Sound that comes later must find its place: there are no further answers.
+        programme = Programme(profile_level_id=profile, audio=True)
         return answer_viewer(offer, local, programme, self._sources)
 
     def attend(self, session: Session) -> Attendance:
         """Make who sends to the viewer."""
         answer = session.answer
         video, audio = answer.section(MediaKind.VIDEO), answer.section(MediaKind.AUDIO)
-        fmtp: dict[str, str] = {}
-        if video is not None and video.payload_type is not None:
-            fmtp = {name: value or "" for name, value in reversed(video.payload_type.parameters)}
+        fmtp = _video_format(answer)
         viewer = Viewer(
             video=None if video is None else Outgoing(_terms(video, rtx=self._sources.video_rtx)),
             audio=None if audio is None else Outgoing(_terms(audio)),
@@ -259,7 +289,26 @@ class _Seat:
             key_wanted=self._stage.fanout.key_wanted,
             now_ns=self._now_ns(),
         )
-        return Attendance(self._stage, session, viewer, answer.section(MediaKind.APPLICATION))
+        return Attendance(
+            self._stage,
+            session,
+            viewer,
+            answer.section(MediaKind.APPLICATION),
+            wants_pictures=self._wants_pictures,
+        )
+
+
+def _video_format(answer: Answer) -> dict[str, str]:
+    """Return the `fmtp` parameters of the format that pictures are sent in."""
+    video = answer.section(MediaKind.VIDEO)
+    if video is None or video.payload_type is None:
+        return {}
+    return {name: value or "" for name, value in reversed(video.payload_type.parameters)}
+
+
+def _played(fmtp: dict[str, str], profiles: list[str]) -> tuple[int, bool]:
+    """Return how many rungs a format plays, and whether those of the ladder are among them."""
+    return sum(plays(fmtp, each) for each in profiles), plays(fmtp, LADDER_PROFILE)
 
 
 def _terms(section: Agreed, *, rtx: int | None = None) -> StreamTerms:

@@ -31,6 +31,8 @@ READY_S = 4.0
 _POLL_S = 0.05
 _ONLY_SOUND_S = 1.5
 """A show without a rung of pictures for so long has none."""
+STRANDED_NS = 6_000_000_000
+"""A viewer that can be sent none of the pictures for so long is told to come again."""
 _MAX_MESSAGE = 65_536
 
 
@@ -84,16 +86,21 @@ class Stage:
 
     @property
     def only_sound(self) -> bool:
-        """Whether the show has sound and no pictures that could ever be sent."""
+        """Whether the show has sound and no pictures, of whatever codec."""
         kinds = {each.kind for each in self.feed.rungs().values()}
-        return kinds == {Kind.AUDIO}
+        return kinds == {Kind.AUDIO} and not self.feed.pictures
 
     @property
-    def has_sound(self) -> bool:
-        """Whether the show has sound."""
-        return any(each.kind is Kind.AUDIO for each in self.feed.rungs().values())
+    def silent(self) -> bool:
+        """Whether there is a rung that could be sent, if anything came on it."""
+        return any(lane.fits for lane in self.fanout.lanes.values())
 
     # ── viewers ──────────────────────────────────────────────────────────────────────────────
+
+    def expect(self) -> None:
+        """Note that a viewer is about to come: the feed stays open until it has."""
+        if not self.sitting:
+            self._idle_ns = self._now_ns()
 
     def sit(self, attendance: Attendance) -> None:
         """Count a viewer in, from its answer on."""
@@ -119,7 +126,7 @@ class Stage:
         """Tell a viewer the cues."""
         if self._fan_task is None:
             self._fan_task = self._spawn(f"whep-cues:{self.stream}", self._fan.run, restart=True)
-        await self._fan.open(line)
+        self._fan.open(line)
 
     def hush(self, line: CueLine) -> None:
         """Tell a viewer no more cues."""
@@ -138,8 +145,10 @@ class Stage:
         """Report what happened since the last time; call it once a second."""
         self._fan.refresh()
         now_ns = self._now_ns()
-        for attendance in self.sitting:
+        for attendance in tuple(self.sitting):
             attendance.account.report(self._meter, now_ns)
+            if attendance.stranded(now_ns):
+                attendance.dismiss("The stream's pictures are others now: come again.")
         asked, self._keys_told = self.fanout.keys_asked - self._keys_told, self.fanout.keys_asked
         if asked:
             self._meter.whep_keys_asked(self.stream, asked)
@@ -149,8 +158,23 @@ class Stage:
         """Whether nobody has been here for so long that the feed can be let go."""
         return self._idle_ns is not None and self._now_ns() - self._idle_ns >= LINGER_NS
 
+    def out_of_reach(self, viewer: Viewer, now_ns: int) -> bool:
+        """Whether there are pictures now, and none that this viewer can be sent."""
+        if viewer.offers(now_ns):
+            return False
+        if any(lane.fresh(now_ns) for lane in self.fanout.lanes.values()):
+            return True
+        kinds = {each.kind for each in self.feed.rungs().values()}
+        return self.feed.pictures and Kind.VIDEO not in kinds
+
+    def has_pictures(self, now_ns: int) -> bool:
+        """Whether there is a rung that can be sent."""
+        return any(lane.usable(now_ns) for lane in self.fanout.lanes.values())
+
     def close(self) -> None:
-        """Let go of the feed and the cues."""
+        """Let go of the feed and the cues; whoever is still there has to come again."""
+        for attendance in tuple(self.sitting):
+            attendance.dismiss("The stream is sent anew.")
         self.feed.remove(self.fanout)
         if self._fan_task is not None:
             self._fan_task.cancel()
@@ -164,9 +188,22 @@ class Stage:
 class Attendance:
     """One viewer's session (`webrtc.session.Attendant`)."""
 
-    def __init__(self, stage: Stage, session: Session, viewer: Viewer, data: Agreed | None) -> None:
-        """`data`: the answer's section of data channels, None without one."""
+    def __init__(
+        self,
+        stage: Stage,
+        session: Session,
+        viewer: Viewer,
+        data: Agreed | None,
+        *,
+        wants_pictures: bool,
+    ) -> None:
+        """`data`: the answer's section of data channels, None without one.
+
+        `wants_pictures`: the offer had room for them, whatever the answer says.
+        """
         self.viewer = viewer
+        self._wants_pictures = wants_pictures
+        self._stranded_ns: int | None = None
         self.account = Account(stage.stream, viewer)
         self._stage, self._session, self._data = stage, session, data
         self._line: CueLine | None = None
@@ -203,6 +240,19 @@ class Attendance:
         if self._line is not None:
             self._stage.hush(self._line)
         self._stage.leave(self)
+
+    def stranded(self, now_ns: int) -> bool:
+        """Whether another answer would bring the viewer what this one does not.
+
+        Or would refuse it, which it takes as a sign to play by other means.
+        """
+        if self.viewer.video is None:
+            return self._wants_pictures and self._stage.has_pictures(now_ns)
+        if not self._stage.out_of_reach(self.viewer, now_ns):
+            self._stranded_ns = None
+        elif self._stranded_ns is None:
+            self._stranded_ns = now_ns
+        return self._stranded_ns is not None and now_ns - self._stranded_ns >= STRANDED_NS
 
     def dismiss(self, text: str) -> None:
         """Say goodbye to the viewer."""

@@ -17,7 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from delivery.whep.service import WhepDoor
 from overlay.errors import NotFound
-from overlay.times import format_ms
+from overlay.times import format_ms, parse_ms
 from tests.delivery.whep.material import Stage
 from tests.webrtc.callers import HOST, SETTINGS, Meter
 from vitrina.supervise import Supervisor
@@ -94,8 +94,12 @@ class Log:
         self.queues.append(queue)
         return Subscription(queue)
 
-    async def list(self, stream: str, *, after: int = 0, limit: int = 500) -> dict[str, Any]:
-        return {"cues": self.entries[after:][:limit], "seq": len(self.entries), "more": False}
+    def pending(self, stream: str, *, after: int, at_ms: int, limit: int) -> list[dict[str, Any]]:
+        return [
+            each
+            for each in self.entries
+            if each["seq"] > after or parse_ms(each["effective"]) > at_ms
+        ][-limit:]
 
 
 class Subscription:
