@@ -127,7 +127,8 @@ class WhipSettings(Section):
     """False: nobody watches by WHEP."""
     ports: str = Field("20000-20999", pattern=r"^\d{1,5}(-\d{1,5})?$")
     """UDP ports, `first-last`, one for each session; let them through the firewall. The default is
-    below those that Linux gives to clients. `0`: any free one."""
+    below those that Linux gives to clients. `0`: any free one. Viewers leave a quarter of them to
+    publishers, at most `max_sessions`."""
     addresses: tuple[str, ...] = ()
     """IP addresses that peers are told, the best one first: the public one behind NAT and in
     containers. Empty: those of this machine."""

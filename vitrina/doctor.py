@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.load import data_dir
+from vitrina.runner import raise_open_files
 from webrtc.ice import own_addresses
 
 if TYPE_CHECKING:
@@ -181,14 +182,11 @@ def _free_udp(port: int) -> bool:
 
 
 def _descriptors() -> Finding:
-    try:
-        import resource
-    except ImportError:
+    limit = raise_open_files()
+    if limit is None:
         return Finding(what="open files", state="not limited here")
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = soft == resource.RLIM_INFINITY or soft >= MIN_DESCRIPTORS
-    mend = "" if enough else f"ulimit -n {MIN_DESCRIPTORS} (systemd: LimitNOFILE=)"
-    return Finding(what="open files", state=f"at most {soft}", mend=mend)
+    mend = "" if limit >= MIN_DESCRIPTORS else f"ulimit -n {MIN_DESCRIPTORS} (LimitNOFILE=)"
+    return Finding(what="open files", state=f"at most {limit}", mend=mend)
 
 
 def _cores() -> Finding:

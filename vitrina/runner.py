@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+OPEN_FILES = 65_536
 EXIT_FINE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -29,8 +30,27 @@ def run(main: Callable[[], Coroutine[object, object, object]]) -> int:
     The first SIGTERM or SIGINT cancels it (exit 0 once it has cleaned up), a second one ends the
     process at once with 128 + the signal's number.
     """
+    raise_open_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_signal(main))
+
+
+def raise_open_files() -> int | None:
+    """Allow as many open files as the system lets us, and return how many; None: not limited.
+
+    The soft limit is often 1024, for programs that call select(). Every connection is a file, and
+    every WebRTC session one for each address: strangers could use them up.
+    """
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

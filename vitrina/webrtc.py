@@ -14,7 +14,7 @@ from webrtc.sessions import SessionLimits, Sessions
 if TYPE_CHECKING:
     from aiortc import RTCCertificate
 
-    from config.settings import Settings
+    from config.settings import Settings, WhipSettings
     from ingest.source import PublishGate
     from media.registry import Registry
     from overlay.service import CueService
@@ -79,7 +79,7 @@ def make_whep(
         protocol=WHEP,
         settings=whip,
         limits=SessionLimits(
-            total=whip.whep_max_viewers, per_address=whip.whep_max_viewers_per_address
+            total=places_for_viewers(whip), per_address=whip.whep_max_viewers_per_address
         ),
         certificate=certificate,
         meter=meter.webrtc,
@@ -93,3 +93,13 @@ def make_whep(
         meter=meter.webrtc,
         spawn=supervisor.spawn,
     )
+
+
+def places_for_viewers(whip: WhipSettings) -> int:
+    """Return how many may watch by WHEP: without a key, so some ports are left to publishers."""
+    first, last = whip.port_range
+    if first == 0:
+        return whip.whep_max_viewers
+    ports = last - first + 1
+    kept = min(whip.max_sessions, ports // 4) if whip.enabled else 0
+    return min(whip.whep_max_viewers, ports - kept)

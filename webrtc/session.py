@@ -98,7 +98,7 @@ class Session:
         """Whether it told addresses that were left out."""
         self._candidates = 0
         self._all_told = False
-        self._opened_ns = time.monotonic_ns()
+        self.opened_ns = time.monotonic_ns()
         self.setup_s: float | None = None
         """From the offer to the connection; None until then."""
         self.peer: Peer
@@ -185,7 +185,7 @@ class Session:
 
     def begin(self) -> None:
         """Hear that the peer has connected."""
-        self.setup_s = (time.monotonic_ns() - self._opened_ns) / 1e9
+        self.setup_s = (time.monotonic_ns() - self.opened_ns) / 1e9
         try:
             self.attendant.begin()
         except SessionOver as over:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 5
+PATIENCE_NS = 2_000_000_000
+"""So long a peer has its place before it connects; then another may get it."""
 STOP_S = 3.0
 """For goodbyes to peers at a stop."""
 _STATUS = {Refusal.MALFORMED: 400, Refusal.TOO_LARGE: 413, Refusal.UNPROCESSABLE: 422}
@@ -209,6 +212,7 @@ class Sessions:
         except SdpError as error:
             raise _as_refusal(error) from None
         crowd = self._crowd_of(call.address)
+        await self._make_room(crowd)
         self._count_in(crowd, owner)
         opened = False
         try:
@@ -310,6 +314,28 @@ class Sessions:
             remote=session.address,
             **fields,
         )
+
+    async def _make_room(self, crowd: str) -> None:
+        """Where places are short, take one from who holds it without connecting.
+
+        An offer costs nothing: without this a stranger could keep everybody else out. Of the
+        address that holds the most the oldest goes.
+        """
+        limits = self._limits
+        while True:
+            full = self._count >= limits.total
+            if not full and self._addresses[crowd] < limits.per_address:
+                return
+            late_ns = time.monotonic_ns() - PATIENCE_NS
+            waiting: dict[str, list[Session]] = {}
+            for each in self._sessions.values():
+                if each.setup_s is None and not each.over and each.opened_ns <= late_ns:
+                    waiting.setdefault(self._crowd_of(each.address), []).append(each)
+            found = max(waiting.values(), key=len, default=[]) if full else waiting.get(crowd, [])
+            if not found:
+                return
+            found[0].finish(End.TIMEOUT, "It did not connect, and another needed its place.")
+            await self._join(found[0].id)
 
     def _count_in(self, crowd: str, owner: str) -> None:
         limits = self._limits

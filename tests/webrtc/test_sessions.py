@@ -256,6 +256,37 @@ async def test_sessions_are_bounded() -> None:
         assert home.meter.refused == [503, 503, 503]
 
 
+async def test_who_does_not_connect_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = SessionLimits(total=4, per_address=2)
+    async with house(limits=limits) as home, publisher() as caller:
+        offer = await caller.offer()
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.2"):
+            await home.open(offer, address=address)
+        await caller.take(await home.open(offer))
+        await until(lambda: home.listeners[3].begun)
+        with refusal(503, "as many"):
+            await home.open(offer)
+        monkeypatch.setattr("webrtc.sessions.PATIENCE_NS", 0)
+        await home.open(offer)
+        # Of the address with the most, the oldest.
+        assert [bool(each.ended) for each in home.listeners] == [False, True, False, False, False]
+        assert home.listeners[1].ended == [End.TIMEOUT]
+        assert len(home.sessions) == 4
+        # Of one's own address, where that is full.
+        await home.open(offer, address="192.0.2.3")
+        await home.open(offer, address="192.0.2.3")
+        assert not home.listeners[4].ended
+        await home.open(offer, address="192.0.2.3")
+        assert home.listeners[5].ended == [End.TIMEOUT]
+        # Who is connected stays.
+        assert not home.listeners[3].ended
+        for number in range(10):
+            await home.open(offer, address=f"192.0.2.{10 + number}")
+        assert not home.listeners[3].ended
+        assert len(home.sessions) == 4
+        assert set(home.meter.closed) == {"timeout"}
+
+
 async def test_a_refused_offer_leaves_nothing_behind() -> None:
     async with house(limits=SessionLimits(total=1, per_address=1)) as home, publisher() as caller:
         offer = await caller.offer()
