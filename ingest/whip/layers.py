@@ -23,10 +23,10 @@ DECIDE_NS = 1_000 * _MS
 MAX_HELD = 512
 MAX_HELD_BYTES = 8 * 2**20
 """Bounds of what waits for that; beyond them it is decided at once."""
-SILENT_NS = 1_000 * _MS
-"""Without pictures for so long the main layer has stopped, if another one has not."""
+SILENT_NS = 500 * _MS
+"""So long behind another one without a packet, the main layer has stopped."""
 GONE_NS = 2_000 * _MS
-"""Without pictures for so long a further layer's track has ended."""
+"""Without a packet for so long a further layer's track has ended."""
 STEADY_NS = 5_000 * _MS
 """So long has a larger layer to be sent before it becomes the main one; twice as long each time
 that it stopped again."""
@@ -57,6 +57,9 @@ class _Layer:
     started: bool = False
     """A key frame was pushed since it was told."""
     newest_ns: int = 0
+    """When its newest picture came."""
+    heard_ns: int = 0
+    """When its newest packet came; while pictures wait for a key frame it is still there."""
     since_ns: int = 0
     """Since when it has been sent without a stop; 0 while it is not."""
 
@@ -103,8 +106,11 @@ class Layers:
         layer = self._layers[index]
         now_ns = packet.arrived_ns
         layer.newest_ns = max(layer.newest_ns, now_ns)
+        layer.heard_ns = max(layer.heard_ns, now_ns)
         if not layer.active:
             layer.since_ns = max(now_ns, 1)
+            if not packet.key:
+                self._request_key(index)
         if self._first_ns is None:
             self._first_ns = now_ns
         if changed is not None:
@@ -121,6 +127,11 @@ class Layers:
         if full or all(each.format is not None for each in self._layers):
             self._decide()
 
+    def heard(self, index: int, at_ns: int) -> None:
+        """Take note of when a layer's newest packet came."""
+        layer = self._layers[index]
+        layer.heard_ns = max(layer.heard_ns, at_ns)
+
     def tick(self, now_ns: int) -> None:
         """See who has stopped, and who has come back for good."""
         if not self._decided:
@@ -131,17 +142,18 @@ class Layers:
             return
         main = self._main
         for layer in self._layers:
-            if layer.active and layer is not main and now_ns - layer.newest_ns >= GONE_NS:
+            if layer.active and layer is not main and now_ns - layer.heard_ns >= GONE_NS:
                 self._stop(layer)
-        if main.active and now_ns - main.newest_ns >= SILENT_NS:
-            others = [
-                each
-                for each in self._layers
-                if each is not main and each.active and now_ns - each.newest_ns < SILENT_NS
-            ]
-            if others:
-                self._want(max(others, key=lambda each: each.pixels))
-                return
+        others = [
+            each
+            for each in self._layers
+            if each.active
+            and each.newest_ns - main.heard_ns >= SILENT_NS
+            and now_ns - each.newest_ns < SILENT_NS
+        ]
+        if others:
+            self._want(max(others, key=lambda each: each.pixels))
+            return
         larger = [
             each
             for each in self._layers

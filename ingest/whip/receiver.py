@@ -266,6 +266,9 @@ class Receiver:
             if lost := stream.nacks(now_ns):
                 self._feedback.nack(stream.ssrc, lost)
         self._ask_for_keys(now_ns)
+        for route in self._video:
+            if route.stream is not None:
+                self._layers.heard(route.slot.layer, route.stream.newest_ns)
         self._layers.tick(now_ns)
         if self._arrivals is not None and now_ns >= self._arrivals_ns:
             self._arrivals_ns = now_ns + ARRIVALS_NS

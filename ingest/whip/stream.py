@@ -74,7 +74,7 @@ class RtpStream:
         self.repaired = 0
         """Packets that RTX brought."""
         self.newest_ns = 0
-        """When the newest packet arrived; 0 before it."""
+        """When the newest packet that is not padding alone arrived; 0 before it."""
         self.trips = RoundTrips()
         self._sequences = Unwrapper(16)
         self._timestamps = Unwrapper(32)
@@ -87,7 +87,8 @@ class RtpStream:
         self.reception.receive(sequence, packet.timestamp, arrived_ns)
         self.packets += 1
         self.bytes += len(packet.payload)
-        self.newest_ns = arrived_ns
+        if packet.payload:
+            self.newest_ns = arrived_ns
         if self.asks:
             self.trips.arrived(sequence, arrived_ns, answer=False)
         return self._deliver(self.reorder.push(sequence, packet, arrived_ns))

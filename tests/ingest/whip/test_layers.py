@@ -134,8 +134,8 @@ def test_a_further_layer_that_stops_ends_its_track_and_may_come_back() -> None:
     camera.run(2, 0, 1)
     camera.run(GONE_NS / SECOND + 0.2, 0)
     assert camera.sink.dropped == [(1, Kind.VIDEO)]
-    camera.wanted[1] = True
     camera.run(1, 0, 1)
+    assert camera.requests == [1]
     assert camera.shown() == [(0, 1280), (1, 640), (1, 640)]
     assert camera.layers.main == 0
 
@@ -148,6 +148,18 @@ def test_a_goodbye_ends_a_further_track_at_once() -> None:
     assert camera.sink.dropped == [(1, Kind.VIDEO)]
     camera.layers.ended(0)
     assert camera.layers.main == 0
+
+
+def test_a_main_layer_that_waits_for_a_key_frame_stays() -> None:
+    camera = Camera(1280, 640)
+    camera.run(2, 0, 1)
+    for _ in range(50):
+        camera.layers.heard(0, camera.now)
+        camera.run(0.04, 1)
+    assert camera.layers.main == 0
+    assert camera.requests == []
+    camera.run(1, 1)
+    assert camera.layers.main == 1
 
 
 def test_all_silent_changes_nothing() -> None:
