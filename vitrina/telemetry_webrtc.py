@@ -104,12 +104,15 @@ class WebRtcMetrics:
     def rtp_counted(self, stream: str, protocol: str, kind: str, counts: RtpCounts) -> None:
         """Packets of one kind, since the last report."""
         labels = (stream, protocol, kind)
-        self._packets(*labels).inc(counts.packets)
-        # What was given up may still come: counts of packets may shrink, counters not.
-        self._lost(*labels).inc(max(counts.lost, 0))
-        self._nacks(*labels).inc(counts.nacks)
-        self._key_requests(*labels).inc(counts.key_requests)
-        self._rtx(*labels).inc(counts.rtx)
+        for counter, count in (
+            (self._packets, counts.packets),
+            # A viewer's count of them is a balance (RFC 3550 6.4.1): late ones come off again.
+            (self._lost, counts.lost),
+            (self._nacks, counts.nacks),
+            (self._key_requests, counts.key_requests),
+            (self._rtx, counts.rtx),
+        ):
+            counter(*labels).inc(max(count, 0))
 
     def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
         """Interarrival jitter."""

@@ -94,10 +94,7 @@ class Session:
         self._end = End.BYE
         self._text = ""
         self._near = near
-        self._elsewhere = False
-        """Whether it told addresses that were left out."""
         self._candidates = 0
-        self._all_told = False
         self.opened_ns = time.monotonic_ns()
         self.setup_s: float | None = None
         """From the offer to the connection; None until then."""
@@ -146,26 +143,19 @@ class Session:
             return True
         return hmac.compare_digest(self._token, _digest(token or ""))
 
-    async def hear_of(self, candidates: Sequence[Candidate], *, complete: bool) -> None:
+    async def hear_of(self, candidates: Sequence[Candidate]) -> None:
         """Take the peer's candidates, of its offer or trickled; beyond the bound, none.
 
         Only those that may be its own: anybody could name a third party, and have it sent checks.
-        Its other addresses are found by its own checks.
+        Its other addresses are found by its own checks. The end of candidates is not passed on:
+        ICE would give up once those told have failed, although a check may be on its way.
         """
         for each in candidates:
-            if self.over or self._all_told or self._candidates >= MAX_REMOTE_CANDIDATES:
+            if self.over or self._candidates >= MAX_REMOTE_CANDIDATES:
                 return
-            if not self._near(each.address):
-                self._elsewhere = True
-                continue
-            self._candidates += 1
-            await self.peer.add_text(each.text)
-        # A peer that told none is found by its own checks: there may always come another.
-        if self._elsewhere or self._all_told or self.over:
-            return
-        if complete and self._candidates:
-            self._all_told = True
-            await self.peer.add_candidate(None)
+            if self._near(each.address):
+                self._candidates += 1
+                await self.peer.add_text(each.text)
 
     def take_rtp(self, data: bytes, arrived_ns: int) -> None:
         """Pass a packet on."""

@@ -157,7 +157,7 @@ class Sessions:
                 422, "ICE restarts are not taken: DELETE this session and POST a new offer."
             )
         if parsed.belongs_to(peer.ufrag):
-            await found.hear_of(parsed.candidates, complete=parsed.end_of_candidates)
+            await found.hear_of(parsed.candidates)
 
     async def close(self, session: str, token: str | None) -> None:
         """As `webrtc.door.Door.close`; returns once the peer's goodbye is sent."""
@@ -264,7 +264,7 @@ class Sessions:
                 )
             session.peer, session.answer = peer, answer
             session.attendant = attend(session)
-            await session.hear_of(answer.peer.candidates, complete=answer.peer.end_of_candidates)
+            await session.hear_of(answer.peer.candidates)
         except SdpError as error:
             await peer.close()
             raise _as_refusal(error) from None

@@ -56,6 +56,8 @@ def _keyframe_irregular(m: Measurements, _open: bool) -> Opinion:
     o = m.observed
     if o is None or len(o.key_intervals) < IRREGULAR_COUNT:
         return UNKNOWN
+    if m.protocol == "whip":
+        return None  # it is asked for key frames: for segments, after losses, for new viewers
     shortest, longest = min(o.key_intervals), max(o.key_intervals)
     if longest > m.longest_s or longest - shortest <= IRREGULAR_S:
         return None

@@ -311,7 +311,7 @@ async def test_a_newer_publisher_takes_over() -> None:
         await until(lambda: len(home.gate.publications) == 2)
         await until(lambda: first.connection.connectionState == "closed")
         older, newer = home.gate.publications
-        assert older.closed == ["revoked"]
+        await until(lambda: older.closed == ["revoked"])
         await until(lambda: newer.packets[Kind.AUDIO] > 5)
         assert newer.closed == []
         assert home.meter.closed == {"revoked": 1}

@@ -580,6 +580,13 @@ def test_a_browser_is_not_told_to_send_a_sound_that_webrtc_does_not_have():
     assert Clinic().see(5, measured(audio=opus, protocol="whip")) == []
 
 
+def test_a_publisher_that_is_asked_for_key_frames_is_not_told_to_send_them_evenly():
+    intervals = (2.0, 0.7, 1.3, 2.0, 2.0)
+    rtmp = Clinic().see(30, measured(protocol="rtmp"), key_intervals=intervals)
+    assert rtmp == [Code.KEYFRAME_IRREGULAR]
+    assert Clinic().see(30, measured(protocol="whip"), key_intervals=intervals) == []
+
+
 def test_the_documentation_explains_every_code_with_its_severity():
     text = (Path(__file__).parents[3] / "docs" / "findings.md").read_text("utf-8")
     rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z, ]+) \|", text, re.M)
