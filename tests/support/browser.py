@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,9 +185,17 @@ def median(values: list[float]) -> float:
 
 @contextmanager
 def watching(
-    url: str, *, width: int = 1280, height: int = 720, playwright: Playwright | None = None
+    url: str,
+    *,
+    width: int = 1280,
+    height: int = 720,
+    playwright: Playwright | None = None,
+    prepare: Callable[[Page], None] | None = None,
 ) -> Iterator[Watch]:
-    """Open `url` with the probe in place; `playwright`: one that runs already."""
+    """Open `url` with the probe in place; `playwright`: one that runs already.
+
+    `prepare` gets the page while it is empty.
+    """
     with ExitStack() as stack:
         playwright = playwright or stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
@@ -196,6 +204,8 @@ def watching(
         page.on("console", lambda message: console.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: console.append(f"pageerror: {error}"))
         page.add_init_script(PROBE)
+        if prepare is not None:
+            prepare(page)
         page.goto(url)
         try:
             yield Watch(page, console)

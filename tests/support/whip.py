@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from tempfile import TemporaryFile
@@ -23,6 +24,8 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
+from media import blockcode
+from tests.support.lossy import Network
 from tests.support.server import ROOT
 
 RATE = 48_000
@@ -30,7 +33,7 @@ SAMPLES = RATE // 50
 
 
 class Bars(VideoStreamTrack):
-    """A bar that walks over a grey picture, 30 times a second."""
+    """A bar that walks over a grey picture under the block code, 30 times a second."""
 
     def __init__(self, width: int = 640, height: int = 360) -> None:
         super().__init__()
@@ -43,6 +46,8 @@ class Bars(VideoStreamTrack):
         planes = np.full((height * 3 // 2, width), 128, np.uint8)
         left = self.count * 8 % (width - 32)
         planes[:height, left : left + 32] = 235
+        stamp = blockcode.Stamp(utc_ms=time.time_ns() // 1_000_000, frame=self.count)
+        blockcode.draw(planes[:height], stamp)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = pts, time_base
         self.count += 1
@@ -110,7 +115,7 @@ async def post(session: aiohttp.ClientSession, url: str, key: str, offer: str) -
         return text, urljoin(url, response.headers["Location"])
 
 
-async def publish(url: str, key: str) -> None:
+async def publish(url: str, key: str, network: Network | None = None) -> None:
     """Publish until SIGTERM, then delete the session; SIGKILL leaves it as it is."""
     stop, changed = asyncio.Event(), asyncio.Event()
 
@@ -122,7 +127,7 @@ async def publish(url: str, key: str) -> None:
     peer = Peer()
     async with aiohttp.ClientSession() as session:
         answer, location = await post(session, url, key, await peer.offer())
-        await peer.take(answer)
+        await peer.take(answer if network is None else network.through(answer))
         print(json.dumps({"session": location}), flush=True)
         connection = peer.connection
         connection.on("connectionstatechange", changed.set)
@@ -139,17 +144,22 @@ async def publish(url: str, key: str) -> None:
 
 @dataclass
 class WhipPublisher:
-    """`publish` in a process of its own."""
+    """`publish` in a process of its own; over a bad network where `loss` or `jitter_s` is set."""
 
     url: str
     key: str
+    loss: float = 0.0
+    jitter_s: float = 0.0
     process: subprocess.Popen[bytes] = field(init=False)
     _log: IO[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         self._log = TemporaryFile()  # noqa: SIM115  # closed with the process
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.whip", self.url, self.key],
+            [
+                *(sys.executable, "-m", "tests.support.whip", self.url, self.key),
+                *(str(self.loss), str(self.jitter_s)),
+            ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -177,5 +187,15 @@ class WhipPublisher:
         self.process.wait(5)
 
 
+def main() -> None:
+    url, key, loss, jitter_s = sys.argv[1:]
+    if float(loss) or float(jitter_s):
+        with Network(loss=float(loss), jitter_s=float(jitter_s)) as network:
+            asyncio.run(publish(url, key, network))
+            print(json.dumps({"passed": network.passed, "dropped": network.dropped}))
+    else:
+        asyncio.run(publish(url, key))
+
+
 if __name__ == "__main__":
-    asyncio.run(publish(sys.argv[1], sys.argv[2]))
+    main()
