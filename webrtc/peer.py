@@ -177,6 +177,11 @@ class Peer:
         await self._dtls.stop()
         await self._transport.stop()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether `close` has begun, because of either side: do not cancel `run` any more."""
+        return self._left
+
     async def _connect(self, remote: Credentials) -> None:
         try:
             async with asyncio.timeout(HANDSHAKE_S):

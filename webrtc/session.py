@@ -129,7 +129,8 @@ class Session:
         try:
             (self.peer.send_rtp if kind == "rtp" else self.peer.send_rtcp)(data)
         except PeerLost as lost:
-            if self.peer.connected.is_set():
+            # Once it is leaving, its `run` says why.
+            if self.peer.connected.is_set() and not self.peer.leaving:
                 self.finish(End.TIMEOUT, str(lost))
 
     # ── for `Sessions` ───────────────────────────────────────────────────────────────────────
@@ -185,13 +186,12 @@ class Session:
         """Connect, and stay until the end; returns why. Raises a fault of ours."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._connection(), name="webrtc-peer"),
-                    group.create_task(self._attendance(), name="webrtc-attendant"),
-                ]
+                connection = group.create_task(self._connection(), name="webrtc-peer")
+                attendance = group.create_task(self._attendance(), name="webrtc-attendant")
                 await self._over.wait()
-                for task in tasks:
-                    task.cancel()
+                attendance.cancel()
+                if not self.peer.leaving:  # cancelled while it closes, it would stay half open
+                    connection.cancel()
         except Exception:
             self.finish(End.ERROR)
             raise

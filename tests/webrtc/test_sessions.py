@@ -123,6 +123,47 @@ async def test_a_publisher_connects_and_leaves(candidates: bool) -> None:
         assert 0 < home.meter.connected[0] < 10
 
 
+async def test_a_goodbye_is_one_also_while_we_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty_report = b"\x80\xc9\x00\x01\x00\x00\x00\x07"
+
+    async def send(self: Listener) -> None:
+        while True:
+            self.session.send_rtcp(empty_report)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Listener, "run", send)
+    tasks = asyncio.all_tasks()
+    for _ in range(3):
+        async with house() as home, publisher() as caller:
+            await caller.take(await home.open(await caller.offer()))
+            await until(lambda: home.listeners[0].rtps)
+            await caller.close()
+            await until(lambda: not len(home.sessions))
+            assert home.listeners[0].ended == [End.BYE]
+    await asyncio.sleep(0.01)
+    assert {each.get_coro().__qualname__ for each in asyncio.all_tasks() - tasks} == set()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_two_goodbyes_at_once_leave_nothing_open(turns: int) -> None:
+    many = WhipSettings(ports="0", addresses=(HOST, "127.0.0.2", "127.0.0.3"))
+    async with house(settings=many) as home, publisher() as caller:
+        opened = await home.open(await caller.offer())
+        await caller.take(opened)
+        await until(lambda: home.listeners[0].rtps)
+        session = home.listeners[0].session
+        ice = session.peer._ice
+        await caller.close()
+        while not session.peer.leaving:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        session.finish(End.BYE)
+        await until(lambda: not len(home.sessions))
+        assert ice._protocols == []
+        assert ice._closed
+
+
 async def test_its_owner_ends_it_at_once() -> None:
     async with house() as home, publisher() as caller:
         opened = await home.open(await caller.offer())
