@@ -263,8 +263,8 @@ class Sessions:
                     422, "The offer says a=ice-lite, as this server cannot: use full ICE."
                 )
             session.peer, session.answer = peer, answer
-            session.attendant = attend(session)
             await session.hear_of(answer.peer.candidates)
+            session.attendant = attend(session)  # the last: it hears of its end only once it runs
         except SdpError as error:
             await peer.close()
             raise _as_refusal(error) from None
