@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from media.diagnosis.diagnosis import Diagnosis, Measurements
 from media.diagnosis.judgements import RECONNECT_MINUTES, RULES
+from media.lineup import fits_hls
 from media.model import TICKS_PER_SECOND, Kind
 from media.packager import safe_segment
 
@@ -86,13 +87,14 @@ class Health:
         timeline = run.timeline if run is not None else None
         strain = self._ladder.encoders.strain
         repairs, self._repairs = self._repairs, Counter()
+        video = formats.get(Kind.VIDEO)
         measured = Measurements(
             now_ms=self._clock.utc_ms(now),
             segment_s=self._segment_s,
             longest_s=self._longest_s,
-            video=formats.get(Kind.VIDEO),
+            video=video,
             audio=formats.get(Kind.AUDIO),
-            passthrough_wanted=self._passthrough_wanted,
+            passthrough_wanted=self._passthrough_wanted and (video is None or fits_hls(video)),
             passthrough=self._packager.passthrough,
             rungs=self._ladder.rungs,
             lead_s=timeline.lead / TICKS_PER_SECOND if timeline is not None else 0.0,

@@ -118,6 +118,8 @@ def _portrait(m: Measurements, _open: bool) -> Opinion:
 def _codec_support(m: Measurements, _open: bool) -> Opinion:
     if m.video is None:
         return UNKNOWN
+    if m.video.codec is Codec.VP8:
+        return sentences.VP8
     if m.video.codec is Codec.H264 or not m.passthrough:
         return None
     return sentences.codec_support(NAMES.get(m.video.codec, m.video.codec), rungs=m.rungs)

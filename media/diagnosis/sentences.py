@@ -123,6 +123,10 @@ def codec_support(name: str, *, rungs: bool) -> str:
     )
 
 
+VP8 = (
+    "No HLS player takes VP8, so the pictures are encoded again: send H.264 to keep them as they "
+    "are (a browser without it: use Chrome, Edge or Safari)."
+)
 VIDEO_MISSING = "The encoder sends no pictures: add a video source, or check its video encoder."
 VIDEO_STOPPED = (
     "Pictures have stopped while sound goes on: check the camera or capture card and the encoder."

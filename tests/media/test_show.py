@@ -15,6 +15,7 @@ from config.settings import HlsSettings, LadderSettings
 from media.bitstream import describe
 from media.bitstream.h264 import annexb_to_avcc, annexb_to_length_prefixed
 from media.clock import START_TICKS, ShowClock
+from media.diagnosis.findings import Code
 from media.hls.rendition import Rendition
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
@@ -286,6 +287,8 @@ async def test_vp8_is_never_listed_as_it_came(clip: Clip):
     assert stage.names() == ["90p", "audio"]
     assert stage.rendition("90p").format == clip.format
     assert not any(gap for _, _, gap in segments(await stage.text("90p")))
+    codes = {finding.code for finding in stage.show.findings.open()}
+    assert codes & {Code.CODEC_SUPPORT, Code.SOURCE_REENCODED} == {Code.CODEC_SUPPORT}
     # Pictures that HLS takes are listed as they come, from their first key frame on.
     stage.begin(clip.format, AAC)
     stage.play(clip, range(180), worker=clip)

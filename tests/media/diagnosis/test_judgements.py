@@ -204,6 +204,15 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         ),
     ),
     (
+        Code.CODEC_SUPPORT,
+        INFO,
+        {"video": replace(VIDEO, codec=Codec.VP8), "passthrough": False},
+        (
+            "No HLS player takes VP8, so the pictures are encoded again: send H.264 to keep them "
+            "as they are (a browser without it: use Chrome, Edge or Safari)."
+        ),
+    ),
+    (
         Code.VIDEO_MISSING,
         WARN,
         {"video": None},
