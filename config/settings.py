@@ -40,6 +40,14 @@ class HttpSettings(Section):
     """Base URL as viewers see it, when a proxy stands in front."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins that may read media, cues and state; the producer API is never cross-origin."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks (CIDR) of proxies whose `X-Forwarded-For` says who publishes by WHIP
+    and watches by WHEP: for allow-lists, the authorisation hook and limits per address."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_networks(value)
 
 
 class RtmpSettings(Section):

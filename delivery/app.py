@@ -13,6 +13,7 @@ from aiohttp import web
 from delivery import openapi, webrtc
 from delivery.api import cues, encoder, live, operations, products, streams, targets
 from delivery.auth import authorize
+from delivery.clients import Clients
 from delivery.cors import Cors
 from delivery.deps import PARTS, PRINCIPAL, Deps, Parts
 from delivery.docs import render
@@ -58,7 +59,8 @@ def build_app(deps: Deps) -> web.Application:
         limit=deps.limits.max_event_streams,
     )
     app = web.Application(middlewares=[_problems], client_max_size=deps.limits.max_body_bytes)
-    app[PARTS] = Parts(deps=deps, media=media, events=events, cors=cors)
+    clients = Clients(deps.http.trusted_proxies)
+    app[PARTS] = Parts(deps=deps, media=media, events=events, cors=cors, clients=clients)
     routes = all_routes(deps)
     _register(app, routes, cors)
     document = openapi.to_json(openapi.document(routes, version=deps.version))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from commerce.catalog import Catalog
     from config.settings import HlsSettings, HttpSettings, LimitsSettings
+    from delivery.clients import Clients
     from delivery.cors import Cors
     from delivery.events import EventHub
     from delivery.hls import MediaPath
@@ -65,6 +66,7 @@ class Parts:
     media: MediaPath
     events: EventHub
     cors: Cors
+    clients: Clients
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts")

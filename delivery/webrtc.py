@@ -52,7 +52,9 @@ class _Front:
         opened = await door.open(
             Call(
                 offer=offer,
-                address=request.remote or "",
+                address=request.app[PARTS].clients.address(
+                    request.remote or "", request.headers.getall("X-Forwarded-For", [])
+                ),
                 token=token,
                 stream=request.match_info.get("stream"),
                 query={name: request.query[name] for name in request.query},

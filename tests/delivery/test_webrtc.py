@@ -115,6 +115,20 @@ async def test_an_offer_is_answered(front: Front, path: str, stream: str | None)
     assert "key" not in repr(call).replace("key=", "")
 
 
+@pytest.mark.parametrize(
+    ("trusted", "address"), [(("127.0.0.1",), "203.0.113.7"), ((), "127.0.0.1")]
+)
+async def test_a_trusted_proxy_says_who_calls(
+    tmp_path: Path, trusted: tuple[str, ...], address: str
+) -> None:
+    http = HttpSettings(host="127.0.0.1", port=0, trusted_proxies=trusted)
+    whip = NotingDoor()
+    async with serving(tmp_path, http=http, whip=whip) as site:
+        front = Front(site, whip, whip)
+        await front.call("POST", "/whip", body=OFFER, X_Forwarded_For="10.0.0.1, 203.0.113.7")
+    assert [call.address for call in whip.calls] == [address]
+
+
 async def test_without_a_token_the_door_decides(front: Front) -> None:
     response, _ = await front.call("POST", "/whep/shop", body=OFFER, token=None)
     assert response.status == 201
