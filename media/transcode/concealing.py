@@ -1,50 +1,43 @@
-"""What is heard where packets of sound are missing: an echo of what came before, then silence."""
+"""What is heard where packets of Opus are missing: what its decoder makes of lost ones, or silence.
+
+libopus goes on with the sound before the loss and fades it out within a tenth of a second (RFC 6716
+4.4). FFmpeg's own decoder falls silent and is not itself again for 60 ms.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from av.audio.frame import AudioFrame
 
+from media.model import TICKS_PER_SECOND
 from media.transcode.libav import TIME_BASE
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Iterator
 
-ECHO_S = 0.02
-"""So much of the sound before is played backwards and faded out: it goes on without a step."""
-FADE_S = 0.0025
-"""The sound behind the hole fades in within this."""
+_STEREO = 0x04
+_LOST = ((TICKS_PER_SECOND // 50, 31 << 3), (TICKS_PER_SECOND // 400, 28 << 3))
+"""Ticks, and the first byte of a packet so long (RFC 6716 3.1). Without more it has one frame of no
+bytes, which was lost (3.2.1)."""
 
 
-def conceal(before: AudioFrame, after: AudioFrame, *, pts: int, samples: int) -> AudioFrame:
-    """Return sound for a hole of `samples` from `pts` (ticks) on, and let `after` fade in.
+def lost_packets(start: int, end: int, following: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield pts and payload of packets that stand for lost ones from `start` to `end`, in ticks.
 
-    Both frames are of one planar float format, as decoders of Opus give them; any other is filled
-    with silence.
+    `following` comes behind them: one stream, as in channel mapping family 0.
     """
-    shape = (after.format.name, after.layout.name, after.sample_rate)
-    hole = AudioFrame(*shape[:2], samples)
-    hole.sample_rate, hole.pts, hole.time_base = after.sample_rate, pts, TIME_BASE
-    alike = (before.format.name, before.layout.name, before.sample_rate) == shape
-    for index, plane in enumerate(hole.planes):
-        row = np.zeros(plane.buffer_size // 4, np.float32)
-        if alike and shape[0] == "fltp":
-            echo = _samples(before, index)[::-1][: min(samples, int(ECHO_S * after.sample_rate))]
-            row[: len(echo)] = echo * np.linspace(1, 0, len(echo), dtype=np.float32)
-            _fade_in(after, index)
-        plane.update(row.tobytes())
+    for duration, first in _LOST:
+        while start + duration <= end:
+            yield start, bytes((first | following[0] & _STEREO,))
+            start += duration
+
+
+def silence(like: AudioFrame, start: int, end: int) -> AudioFrame:
+    """Return as much silence in the form of another frame; `start` and `end` in ticks."""
+    samples = (end - start) * like.sample_rate // TICKS_PER_SECOND
+    hole = AudioFrame(like.format.name, like.layout.name, samples)
+    hole.sample_rate, hole.pts, hole.time_base = like.sample_rate, start, TIME_BASE
+    for plane in hole.planes:
+        plane.update(bytes(plane.buffer_size))
     return hole
-
-
-def _samples(frame: AudioFrame, plane: int) -> npt.NDArray[np.float32]:
-    return np.frombuffer(memoryview(frame.planes[plane]), np.float32)[: frame.samples]
-
-
-def _fade_in(frame: AudioFrame, index: int) -> None:
-    plane = frame.planes[index]
-    row = np.frombuffer(memoryview(plane), np.float32).copy()
-    count = min(frame.samples, int(FADE_S * frame.sample_rate))
-    row[:count] *= np.linspace(0, 1, count, dtype=np.float32)
-    plane.update(row.tobytes())

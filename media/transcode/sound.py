@@ -10,8 +10,9 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.resampler import AudioResampler
 from av.codec.context import Flags
 
+from media.bitstream import BitstreamError, opus
 from media.model import TICKS_PER_SECOND, Codec
-from media.transcode.concealing import conceal
+from media.transcode.concealing import lost_packets, silence
 from media.transcode.libav import TIME_BASE, DecodeFailed, EncoderFailed
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ FRAME_SAMPLES = 1024
 OPUS_SAMPLES = 960
 """Samples of the 20 ms that an Opus packet has."""
 DECODERS = {
-    Codec.OPUS: "opus",
+    Codec.OPUS: "libopus",
     Codec.MP3: "mp3float",
     Codec.AAC: "aac",
     Codec.FLAC: "flac",
@@ -64,11 +65,10 @@ class AudioTranscoder:
         self._frame = OPUS_SAMPLES if plan.codec is Codec.OPUS else FRAME_SAMPLES
         self._format = "flt" if plan.codec is Codec.OPUS else "fltp"
         self._exact = track.codec is Codec.OPUS
+        self._conceals = self._exact and opus.parse_head(track.config).family == 0
         self._time_base = Fraction(1, plan.sample_rate)
-        self._last: AudioFrame | None = None
-        """The newest decoded sound."""
         self._heard: int | None = None
-        """... and where it ends, in ticks."""
+        """Where the decoded sound ends, in ticks."""
         self._end: int | None = None
         """Where the sound that the encoder was given ends, in its samples."""
 
@@ -79,33 +79,46 @@ class AudioTranscoder:
 
     def convert(self, source: Source) -> list[AudioUnit]:
         """Return the access units that `source` completes. Raises `DecodeFailed`."""
-        packet = av.Packet(source.payload)
-        packet.pts = packet.dts = source.pts
-        packet.time_base = TIME_BASE
-        try:
-            frames = self._decoder.decode(packet)
-        except (av.FFmpegError, ValueError) as err:
-            raise DecodeFailed(str(err)) from err
         units: list[AudioUnit] = []
-        for frame in frames:
-            if frame.pts is None:
-                frame.pts = source.pts
-            frame.time_base = TIME_BASE
+        for frame in self._decode(source):
             for part in self._filled(frame):
                 units += self._encode(self._resample(part))
         return units
 
+    def _decode(self, source: Source) -> list[AudioFrame]:
+        packets = [(source.pts, source.payload)]
+        if self._conceals and self._is_hole(source.pts) and self._heard is not None:
+            packets[:0] = lost_packets(self._heard, source.pts, source.payload)
+        frames: list[AudioFrame] = []
+        for pts, payload in packets:
+            packet = av.Packet(payload)
+            packet.pts = packet.dts = pts
+            packet.time_base = TIME_BASE
+            try:
+                decoded = self._decoder.decode(packet)
+            except (av.FFmpegError, ValueError) as err:
+                raise DecodeFailed(str(err)) from err
+            for frame in decoded:
+                if frame.pts is None:
+                    frame.pts = pts
+                if self._exact and self._heard is None and not frames:
+                    frame.pts += _skipped(payload, frame.samples)
+                frame.time_base = TIME_BASE
+                frames.append(frame)
+        return frames
+
+    def _is_hole(self, pts: int) -> bool:
+        return self._exact and self._heard is not None and HOLE <= pts - self._heard <= LONG_HOLE
+
     def _filled(self, frame: AudioFrame) -> list[AudioFrame]:
-        """Return the frame, with what conceals a hole before it where packets are missing."""
+        """Return the frame, with silence before it where sound is missing still."""
         assert frame.pts is not None
-        last, self._last = self._last, frame
+        hole = self._is_hole(frame.pts)
         before, self._heard = self._heard, frame.pts + _ticks(frame.samples, frame.sample_rate)
-        missing = frame.pts - before if before is not None else 0
-        if missing > LONG_HOLE:
+        if before is not None and frame.pts - before > LONG_HOLE:
             self._resampler = None
-        elif missing >= HOLE and self._exact and before is not None and last is not None:
-            samples = missing * frame.sample_rate // TICKS_PER_SECOND
-            return [conceal(last, frame, pts=before, samples=samples), frame]
+        if hole and before is not None:
+            return [silence(frame, before, frame.pts), frame]
         return [frame]
 
     def flush(self) -> list[AudioUnit]:
@@ -174,6 +187,14 @@ class AudioTranscoder:
         return pts, _ticks(samples + self._frame, self._rate) - pts, payload
 
 
+def _skipped(packet: bytes, samples: int) -> int:
+    """Return the ticks of an Opus packet of which nothing is heard: the encoder's look-ahead."""
+    try:
+        return _ticks(max(opus.packet_samples(packet) - samples, 0), opus.SAMPLE_RATE)
+    except BitstreamError as err:
+        raise DecodeFailed(str(err)) from err
+
+
 def _ticks(samples: int, rate: int) -> int:
     return samples * TICKS_PER_SECOND // rate
 
@@ -185,6 +206,7 @@ def _open_decoder(track: SourceTrack) -> AudioCodecContext:
     if track.codec is Codec.OPUS:
         decoder.sample_rate = 48_000
         decoder.layout = "mono" if track.channels == 1 else "stereo"
+        decoder.options = {"request_sample_fmt": "flt"}
     if track.codec in (Codec.AC3, Codec.EAC3):
         # The decoder's own way to stereo follows the mix levels of the stream (TS 102 366 7.8).
         decoder.options = {"downmix": "mono" if track.channels == 1 else "stereo"}
@@ -197,16 +219,16 @@ def _open_decoder(track: SourceTrack) -> AudioCodecContext:
 
 
 def _open_encoder(plan: AudioPlan, layout: str) -> AudioCodecContext:
-    opus = plan.codec is Codec.OPUS
-    encoder = av.CodecContext.create("libopus" if opus else "aac", "w")
+    to_opus = plan.codec is Codec.OPUS
+    encoder = av.CodecContext.create("libopus" if to_opus else "aac", "w")
     encoder.sample_rate = plan.sample_rate
     encoder.layout = layout
-    encoder.format = "flt" if opus else "fltp"
+    encoder.format = "flt" if to_opus else "fltp"
     encoder.bit_rate = plan.bitrate
     encoder.time_base = Fraction(1, plan.sample_rate)
     encoder.thread_count = 1
     encoder.flags |= Flags.global_header
-    if opus:
+    if to_opus:
         # Without SILK the look-ahead is 2.5 ms in place of 6.5; at this rate it has no part.
         encoder.options = {"application": "lowdelay", "frame_duration": "20"}
     try:

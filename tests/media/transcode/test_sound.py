@@ -200,7 +200,7 @@ def test_a_clock_that_drifts_is_followed(plan: AudioPlan, ppm: int) -> None:
     assert max(map(abs, errors)) < 2
 
 
-@pytest.mark.parametrize("lost", [1, 3])
+@pytest.mark.parametrize("lost", [1, 3, 5])
 def test_a_lost_packet_is_heard_as_no_click(lost: int) -> None:
     """In a tone, silence would be a step of up to its whole height, twice."""
     context = av.CodecContext.create("libopus", "w")
@@ -229,6 +229,5 @@ def test_a_lost_packet_is_heard_as_no_click(lost: int) -> None:
     steps = np.abs(np.diff(heard))
     usual = 0.5 * 2 * np.pi * 200 / 48_000
     assert steps.max() < 4 * usual
-    # It falls silent only where more is lost than the echo lasts.
-    quiet = np.abs(heard).reshape(-1, 240).max(axis=1) < 0.01
-    assert quiet.any() == (lost > 1)
+    # Nor does it fall silent: the decoder goes on with the tone, fading.
+    assert np.abs(heard).reshape(-1, 240).max(axis=1).min() > 0.1
