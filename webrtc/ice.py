@@ -11,12 +11,14 @@ import errno
 import random
 import socket
 import struct
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol, get_host_addresses
+from aioice.stun import TransactionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +30,11 @@ EARLY_DATAGRAMS = 8
 """Kept from addresses still unchecked: a DTLS hello that overtakes the check's answer."""
 MAX_PLACES = 64
 """Addresses that a peer may have, told or found by its checks: each costs checks of ours."""
+CONSENT_S = 5.0
+"""Between two questions whether the peer still wants our packets (RFC 7675), give or take 20 %."""
+CONSENT_LASTS_S = 30.0
+CONSENT_REPEATS = 2
+"""Of a question, after 0.5 and 1.5 s: an answer may take 3.5 s, over satellites or a busy path."""
 MAX_QUEUED = 256
 """Datagrams of a handshake that nobody has read yet; DTLS sends again what is dropped."""
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
@@ -134,6 +141,31 @@ class IceConnection(Connection):
         )
         if known or len(self._remote_candidates) < MAX_PLACES:
             super().check_incoming(message, addr, protocol)
+
+    async def query_consent(self) -> None:
+        """Ask for consent until none has come for `CONSENT_LASTS_S`; then close.
+
+        aioice counts answers that take more than half a second as none.
+        """
+        assert self.remote_password is not None
+        key = self.remote_password.encode()
+        heard_s = time.monotonic()
+        while True:
+            await asyncio.sleep(CONSENT_S * random.uniform(0.8, 1.2))
+            for pair in tuple(self._nominated.values()):
+                try:
+                    await pair.protocol.request(
+                        self.build_request(pair, nominate=False),
+                        pair.remote_addr,
+                        integrity_key=key,
+                        retransmissions=CONSENT_REPEATS,
+                    )
+                    heard_s = time.monotonic()
+                except TransactionError:
+                    if time.monotonic() - heard_s >= CONSENT_LASTS_S:
+                        self._query_consent_task = None
+                        await self.close()
+                        return
 
     def respond_error(
         self,

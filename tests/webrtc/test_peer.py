@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
+from aioice.ice import StunProtocol
 from aioice.stun import Class, Message, Method
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
-from webrtc.ice import MAX_PLACES, NoPort
+from webrtc.ice import MAX_PLACES, IceConnection, NoPort
 from webrtc.peer import Credentials, Peer, PeerLost, make_certificate
 
 pytestmark = pytest.mark.component
@@ -235,6 +236,36 @@ async def test_a_check_without_priority_is_no_fault_of_ours() -> None:
     await until(lambda: stage.rtp or running.done())
     await stage.other.close()
     await running
+
+
+async def test_a_slow_path_is_not_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers take longer than a question waits before it is asked again: all in a tenth of time.
+
+    Both for aioice's own loop, which would give up after six, and for ours.
+    """
+    monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.05)
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.02)
+    monkeypatch.setattr("webrtc.ice.CONSENT_S", 0.02, raising=False)
+    monkeypatch.setattr("webrtc.ice.CONSENT_LASTS_S", 0.4, raising=False)
+    send = StunProtocol.send_stun
+    answered = 0
+
+    def late(self: StunProtocol, message: Message, address: tuple[str, int]) -> None:
+        nonlocal answered
+        if message.message_class is Class.RESPONSE and not isinstance(self.receiver, IceConnection):
+            answered += 1
+            asyncio.get_running_loop().call_later(0.08, send, self, message, address)
+        else:
+            send(self, message, address)
+
+    async with connected() as (stage, running):
+        await until(lambda: stage.rtp)
+        monkeypatch.setattr(StunProtocol, "send_stun", late)
+        await until(lambda: answered >= 20 or running.done())
+        assert not running.done()
+        monkeypatch.setattr(StunProtocol, "send_stun", lambda *_: None)
+        with pytest.raises(PeerLost, match="half a minute"):
+            await running
 
 
 async def test_the_peers_goodbye_ends_it() -> None:

@@ -345,8 +345,9 @@ async def test_a_publisher_without_media_is_let_go() -> None:
 
 
 async def test_a_publisher_that_vanishes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
-    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 2)
+    monkeypatch.setattr("webrtc.ice.CONSENT_S", 0.05)
+    monkeypatch.setattr("webrtc.ice.CONSENT_LASTS_S", 0.5)
+    monkeypatch.setattr("webrtc.ice.CONSENT_REPEATS", 0)
     monkeypatch.setattr("aioice.stun.RETRY_MAX", 1)
     monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.05)
     async with house() as home:
