@@ -168,6 +168,7 @@ class WhepDoor:
             spawn=self._spawn,
             request_key=stream.request_key,
             on_busy=self._busy.set,
+            there=lambda: self._stream_of(name) is stream,
             now_ns=self._now_ns,
         )
         return stage

@@ -49,13 +49,15 @@ class Stage:
         spawn: Spawn,
         request_key: Callable[[str], None],
         on_busy: Callable[[], None],
+        there: Callable[[], bool],
         now_ns: Callable[[], int],
     ) -> None:
+        """`there`: whether the stream is known; nothing is reported of one that was removed."""
         self.stream = stream
         self.sitting: set[Attendance] = set()
         """Those with an answer, connected or not."""
         self.feed, self._spawn, self._now_ns = feed, spawn, now_ns
-        self._meter = meter
+        self._meter, self._there = meter, there
         self._fan = CueFan(stream, cues)
         self._fan_task: Task | None = None
         self._idle_ns: int | None = now_ns()
@@ -119,8 +121,9 @@ class Stage:
             self._idle_ns = self._now_ns()
 
     def settle(self, attendance: Attendance) -> None:
-        """Report what a viewer that leaves has still to its account."""
-        attendance.account.report(self._meter, self._now_ns())
+        """Report what is new of a viewer, and what one that leaves has still to its account."""
+        if self._there():
+            attendance.account.report(self._meter, self._now_ns())
 
     async def tell(self, line: CueLine) -> None:
         """Tell a viewer the cues."""
@@ -146,11 +149,11 @@ class Stage:
         self._fan.refresh()
         now_ns = self._now_ns()
         for attendance in tuple(self.sitting):
-            attendance.account.report(self._meter, now_ns)
+            self.settle(attendance)
             if attendance.stranded(now_ns):
                 attendance.dismiss("The stream's pictures are others now: come again.")
         asked, self._keys_told = self.fanout.keys_asked - self._keys_told, self.fanout.keys_asked
-        if asked:
+        if asked and self._there():
             self._meter.whep_keys_asked(self.stream, asked)
 
     @property

@@ -124,6 +124,7 @@ class House:
     ) -> None:
         self.stage, self.meter = stage, meter
         self.log = Log()
+        self.streams = {"shop": stage}
         self.sessions = Sessions(
             protocol="whep",
             settings=SETTINGS,
@@ -135,7 +136,7 @@ class House:
         )
         self.door = WhepDoor(
             sessions=self.sessions,
-            stream_of={"shop": stage}.get,
+            stream_of=self.streams.get,
             cues=self.log,
             meter=meter,
             spawn=supervisor.spawn,

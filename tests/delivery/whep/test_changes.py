@@ -172,6 +172,29 @@ async def test_a_show_that_ends_while_an_offer_is_answered_takes_no_viewer(
         assert not made.door._stages["shop"].sitting
 
 
+async def test_a_stream_that_was_removed_and_made_again_starts_anew() -> None:
+    first = Stage()
+    async with house(first) as made:
+        async with viewer(made) as guest:
+            await until(lambda: guest.pictures and made.meter.bandwidths)
+            # As `media.registry` does: forgotten by the metrics, too.
+            del made.streams["shop"]
+            first.live = False
+            first.realtime.end()
+            reports = len(made.meter.bandwidths)
+            await until(lambda: made.meter.closed)
+            await until(lambda: guest.connection.connectionState == "closed")
+            await asyncio.sleep(1.1)
+            assert len(made.meter.bandwidths) == reports
+        again = made.streams["shop"] = Stage()
+        playing = asyncio.get_running_loop().create_task(again.play())
+        async with viewer(made) as guest:
+            await until(lambda: len(guest.pictures) > 5)
+            assert made.door.viewers("shop") == 1
+        playing.cancel()
+        assert not first.realtime.listening
+
+
 async def test_a_pulse_that_failed_leaves_no_viewer_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -29,7 +29,7 @@ class Line:
         return self.open
 
 
-async def test_one_slow_reader_misses_some_and_is_told_the_state_again() -> None:
+async def test_one_slow_reader_is_told_the_state_again_and_what_it_missed() -> None:
     log = Log()
     fan = CueFan("shop", log)
     quick, slow = Line(), Line()
@@ -38,7 +38,7 @@ async def test_one_slow_reader_misses_some_and_is_told_the_state_again() -> None
     try:
         await until(lambda: log.queues)
         for line in lines:
-            await fan.open(line)
+            fan.open(line)
         slow.waiting_bytes = MAX_WAITING_BYTES
         for seq in range(1, 5):
             each = entry(seq, effective_ms=log.now_ms + seq)
@@ -52,14 +52,16 @@ async def test_one_slow_reader_misses_some_and_is_told_the_state_again() -> None
         assert len(slow.told) == 1
         slow.waiting_bytes = 0
         fan.refresh()
-        assert (slow.told[-1]["event"], slow.told[-1]["seq"]) == ("state", 4)
-        assert slow.told[-1]["rtp"] is None
+        assert (slow.told[1]["event"], slow.told[1]["seq"]) == ("state", 4)
+        assert slow.told[1]["rtp"] is None
+        # The state knows only what is active: what was missed follows.
+        assert [each["seq"] for each in slow.told[2:]] == [1, 2, 3, 4]
         # From here on as everybody else; what is known already is not told twice.
         log.queues[0].put_nowait(entry(4, effective_ms=log.now_ms))
         log.queues[0].put_nowait(entry(5, effective_ms=log.now_ms))
         await until(lambda: quick.told[-1]["seq"] == 5)
         assert slow.told[-1]["seq"] == 5
-        assert len(slow.told) == 3
+        assert len(slow.told) == 7
         quick.open = False
         fan.refresh()
         assert len(fan) == 1
@@ -74,12 +76,13 @@ async def test_what_was_written_before_the_subscription_is_made_good() -> None:
     log = Log()
     fan = CueFan("shop", log)
     line = Line()
-    await fan.open(CueLine(line, lambda ms: ms & 0xFFFFFFFF))
+    fan.open(CueLine(line, lambda ms: ms & 0xFFFFFFFF))
     log.entries.append(entry(1, effective_ms=log.now_ms).event())
     running = asyncio.get_running_loop().create_task(fan.run())
     try:
-        await until(lambda: len(line.told) == 2)
-        assert line.told[1]["seq"] == 1
+        await until(lambda: len(line.told) == 3)
+        assert [each["event"] for each in line.told] == ["state", "state", "cue"]
+        assert line.told[1]["seq"] == line.told[2]["seq"] == 1
     finally:
         running.cancel()
         await asyncio.wait([running])
