@@ -107,6 +107,10 @@ class RealtimeFeed:
         """Let a listener hear nothing more. Idempotent."""
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 
+    def hears(self, listener: RealtimeListener) -> bool:
+        """Whether a listener is one still: who failed is not."""
+        return any(one is listener for one in self._listeners)
+
     def rungs(self) -> Mapping[str, TrackFormat]:
         """Return the rungs of the show and what they are; empty between shows.
 

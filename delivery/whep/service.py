@@ -157,9 +157,9 @@ class WhepDoor:
     def _stage_of(self, name: str, stream: LiveStream) -> Stage:
         stage = self._stages.get(name)
         if stage is not None:
-            if stage.feed is stream.realtime:
+            if stage.feed is stream.realtime and not stage.deaf:
                 return stage
-            stage.close()  # the stream was removed and made again
+            stage.close()  # the stream was removed and made again, or a fault ended it
         stage = self._stages[name] = Stage(
             name,
             feed=stream.realtime,
@@ -195,7 +195,7 @@ class WhepDoor:
         for name, stage in tuple(self._stages.items()):
             stage.tick()
             await asyncio.sleep(0)
-            if stage.over:
+            if stage.over and self._stages.get(name) is stage:
                 stage.report()
                 stage.close()
                 del self._stages[name]
@@ -242,6 +242,8 @@ class _Seat:
         """
         # While the sockets were bound, the show may have ended, and another one begun.
         self._clock = self._clock_of()
+        if self._stage.deaf:
+            raise DoorRefused(409, "The stream is sent anew: try again.", retry_after_s=1)
         self._wants_pictures = any(
             each.kind is MediaKind.VIDEO and not each.rejected and each.direction.receives
             for each in offer.media

@@ -157,8 +157,15 @@ class Stage:
             self._meter.whep_keys_asked(self.stream, asked)
 
     @property
+    def deaf(self) -> bool:
+        """Whether the feed has dropped it, for a fault of ours: nothing comes any more."""
+        return not self.feed.hears(self.fanout)
+
+    @property
     def over(self) -> bool:
-        """Whether nobody has been here for so long that the feed can be let go."""
+        """Whether it can be let go: nobody has been here for long, or nothing comes."""
+        if self.deaf:
+            return True
         return self._idle_ns is not None and self._now_ns() - self._idle_ns >= LINGER_NS
 
     def out_of_reach(self, viewer: Viewer, now_ns: int) -> bool:

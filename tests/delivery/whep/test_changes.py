@@ -13,6 +13,7 @@ import pytest
 from delivery.whep import stage as stages
 from delivery.whep.cues import MAX_WAITING_BYTES, CueFan, CueLine
 from delivery.whep.outgoing import Outgoing, StreamTerms
+from delivery.whep.programme import Lane
 from media.realtime import OPUS
 from overlay.times import parse_ms
 from tests.delivery.whep.house import Log, Viewer, house, viewer
@@ -193,6 +194,43 @@ async def test_a_stream_that_was_removed_and_made_again_starts_anew() -> None:
             assert made.door.viewers("shop") == 1
         playing.cancel()
         assert not first.realtime.listening
+
+
+async def test_a_stage_that_is_closed_while_an_offer_is_answered_takes_no_viewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house() as made:
+        answer = made.sessions._answer
+
+        async def slowly(*what: Any) -> None:
+            made.door._stages["shop"].close()
+            await answer(*what)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(made.sessions, "_answer", slowly)
+            with pytest.raises(DoorRefused, match="try again") as caught:
+                await made.open(await Viewer().offer())
+            assert caught.value.retry_after_s == 1
+        async with viewer(made) as guest:
+            await until(lambda: len(guest.pictures) > 5)
+
+
+async def test_a_fault_in_what_hears_the_feed_is_got_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house() as made:
+        async with viewer(made) as guest:
+            await until(lambda: guest.pictures)
+
+            def fail(*_: Any) -> None:
+                raise RuntimeError("as a fault of ours would")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Lane, "take", fail)
+                await until(lambda: not made.stage.realtime.listening)
+            await until(lambda: guest.connection.connectionState == "closed")
+        async with viewer(made) as guest:
+            await until(lambda: len(guest.pictures) > 5)
 
 
 async def test_a_pulse_that_failed_leaves_no_viewer_behind(
