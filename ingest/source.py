@@ -33,9 +33,12 @@ class Refusal(StrEnum):
 class KeyRefused(Exception):
     """The publisher is not let in; the text is a sentence for it."""
 
-    def __init__(self, text: str, *, reason: Refusal = Refusal.KEY) -> None:
+    def __init__(
+        self, text: str, *, reason: Refusal = Refusal.KEY, undecided: bool = False
+    ) -> None:
+        """`undecided`: nobody said no; a moment later it may be a yes."""
         super().__init__(text)
-        self.reason = reason
+        self.reason, self.undecided = reason, undecided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class PublishHook:
         if answer is not None:
             reason = "".join(c for c in answer.reason or "" if c.isprintable())
             text = reason[:MAX_REASON_CHARS].strip() or DENIED_TEXT
-        raise KeyRefused(text, reason=Refusal.HOOK)
+        raise KeyRefused(text, reason=Refusal.HOOK, undecided=answer is None)
 
     async def close(self) -> None:
         """Close the session. Idempotent."""

@@ -119,6 +119,8 @@ class WhipDoor:
         except KeyRefused as error:
             self._meter.rejected(PROTOCOL, error.reason.value)
             self._refused(call, error.reason.value, str(error))
+            if error.undecided:  # a 403 would tell it that there is no use in another try
+                raise DoorRefused(503, str(error), retry_after_s=RETRY_AFTER_S) from None
             raise DoorRefused(_STATUS[error.reason], str(error)) from None
         if call.stream is not None and call.stream != grant.stream:
             text = "The key is for another stream: correct the address, or leave the name away."

@@ -90,6 +90,7 @@ async def test_a_no_is_told_in_its_own_words():
         hook.answer = no("The show begins\nat eight.")
         _, refusal, result = await ask(hook)
         assert str(refusal) == "The show beginsat eight."
+        assert not refusal.undecided
         assert refusal.reason is Refusal.HOOK
         assert result == "denied"
         hook.answer = no("x" * 4000)
@@ -125,6 +126,7 @@ async def test_whatever_is_no_plain_yes_is_a_no(answer):
         limits, refusal, result = await ask(hook)
         assert limits is None
         assert str(refusal) == UNDECIDED_TEXT
+        assert refusal.undecided
         assert result == "malformed"
 
 

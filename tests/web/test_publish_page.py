@@ -167,7 +167,7 @@ async def test_it_connects_again(studio: Open) -> None:
 
 
 REFUSALS = {
-    403: "This key belongs to another stream",
+    403: "does not let you publish this stream",
     404: "does not take WebRTC here",
     409: "does not take another publisher",
     415: "does not take what this browser sends",

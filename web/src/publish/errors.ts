@@ -31,7 +31,7 @@ export function publishError(error: unknown, words: Words): string {
   const said = (sentence: string): string => (detail ? `${sentence} (${detail})` : sentence);
   if (status === 0) return words.offline;
   if (status === 401) return said(words.wrongKey);
-  if (status === 403) return said(words.otherKey);
+  if (status === 403) return said(words.forbidden);
   if (status === 404 || status === 405) return said(words.noWhip);
   if (status === 409) return said(words.conflict);
   if (status === 503 || status === 429) return said(words.overloaded);

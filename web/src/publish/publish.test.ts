@@ -20,7 +20,7 @@ describe("sentences", () => {
     expect(captureError(null, false, w)).toContain(w.capture);
   });
   it("keeps the server's sentence", () => {
-    for (const [status, own] of [[401, w.wrongKey], [403, w.otherKey], [404, w.noWhip], [409, w.conflict], [415, w.refused],
+    for (const [status, own] of [[401, w.wrongKey], [403, w.forbidden], [404, w.noWhip], [409, w.conflict], [415, w.refused],
       [422, w.refused], [503, w.overloaded], [500, w.server]] as const) {
       const sentence = publishError(new Refused(status, "Because.", null), w);
       expect(sentence).toContain(own);

@@ -32,8 +32,8 @@ export interface Plan {
 
 const CONNECT_MS = 8000;
 const FIGURES_MS = 1000;
-/** Waits between attempts, ms; the last one repeats. */
-export const BACKOFF_MS = [500, 1000, 2000, 4000, 8000, 15_000] as const;
+/** Waits between attempts, ms; the last one repeats: all viewers wait for this one publisher. */
+export const BACKOFF_MS = [500, 1000, 2000, 4000] as const;
 /** A disconnected transport often comes back by itself. */
 const DISCONNECTED_MS = 4000;
 /** So long it has to be live for the waits to begin anew. */
@@ -61,13 +61,22 @@ export class Publisher {
 
   start(): void {
     this.#set("connecting");
+    window.addEventListener("online", this.#online);
     this.#connect();
   }
 
   stop(): void {
+    window.removeEventListener("online", this.#online);
     this.#drop();
     this.#set("idle");
   }
+
+  /** The network is back: no use in waiting. */
+  readonly #online = (): void => {
+    if (this.#retry === undefined) return;
+    clearTimeout(this.#retry);
+    this.#connect();
+  };
 
   /** Puts another track of the same kind in place without a new connection. */
   async replace(track: MediaStreamTrack): Promise<void> {
@@ -82,6 +91,7 @@ export class Publisher {
   }
 
   #connect(): void {
+    this.#retry = undefined;
     const { endpoint, key, stereo, bitrate } = this.plan;
     const connection = new Connection(new Signalling(endpoint, key), {
       prepare: (peer) => this.#prepare(peer),
@@ -147,6 +157,7 @@ export class Publisher {
     // What was taken before will be taken again, so a conflict or a blocked path may pass.
     const final = loss === null ? isFinal(error) || (!this.#everLive && isConflict(error)) : false;
     if (final) {
+      window.removeEventListener("online", this.#online);
       this.#set("failed");
       return;
     }
@@ -159,6 +170,7 @@ export class Publisher {
 
   #drop(): void {
     clearTimeout(this.#retry);
+    this.#retry = undefined;
     clearTimeout(this.#disconnected);
     clearInterval(this.#figures);
     const connection = this.#connection;
