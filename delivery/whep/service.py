@@ -116,14 +116,15 @@ class WhepDoor:
                 await self._rest()
         finally:
             for stage in self._stages.values():
+                # Where this is started again, it knows nothing of them.
+                stage.dismiss("Viewers are let go.")
                 stage.close()
             self._stages.clear()
 
     async def drain(self) -> None:
         """Say goodbye to everybody; nobody is taken from here on."""
         for stage in self._stages.values():
-            for attendance in tuple(stage.sitting):
-                attendance.dismiss("The server is stopping.")
+            stage.dismiss("The server is stopping.")
         await self._sessions.close_all()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────

@@ -190,9 +190,13 @@ class Stage:
             self._fan_task.cancel()
             self._fan_task = None
 
-    def _ended(self) -> None:
+    def dismiss(self, text: str) -> None:
+        """Say goodbye to all viewers."""
         for attendance in tuple(self.sitting):
-            attendance.dismiss("The show is over.")
+            attendance.dismiss(text)
+
+    def _ended(self) -> None:
+        self.dismiss("The show is over.")
 
 
 class Attendance:

@@ -190,6 +190,21 @@ async def test_the_end_of_the_show_is_the_end_of_its_viewers() -> None:
         await until(lambda: made.meter.closed == ["bye"])
 
 
+async def test_a_pulse_that_fails_leaves_nobody_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fault() -> None:
+        raise ZeroDivisionError
+
+    async with house() as made, viewer(made) as guest:
+        await until(lambda: guest.pictures)
+        monkeypatch.setattr(made.door, "_report", fault)
+        await until(lambda: guest.connection.connectionState == "closed")
+        assert not made.stage.realtime.listening
+        assert made.meter.failed == ["whep"]
+        made.meter.failed.clear()
+
+
 async def test_a_stop_says_goodbye() -> None:
     async with house() as made, viewer(made) as guest:
         await until(lambda: guest.pictures)
