@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from media.model import Codec
-from tests.delivery.whep.bench import FORMAT, MS, SECOND, VIDEO, Bench
+from tests.delivery.whep.bench import AUDIO, FORMAT, MS, SECOND, VIDEO, Bench
 from webrtc.rtcp import ReceiverReport, Remb, ReportBlock
 
 pytestmark = pytest.mark.unit
@@ -192,3 +192,31 @@ def test_a_sound_that_fits_no_packet_is_left_out() -> None:
     bench.fanout.gone("opus")
     bench.sound(1)
     assert all(packet.ssrc == VIDEO for _, packet in guest.rtp)
+
+
+def test_sound_that_waited_for_its_encoder_is_left_out() -> None:
+    bench = ladder()
+    play(bench, range(30))
+    guest = bench.viewer().join()
+    # A second of sound at once; then it comes as it is made, 20 ms each.
+    for number in range(50):
+        bench.sound(number)
+    first = len(guest.of(AUDIO))
+    assert 5 <= first <= 9
+    for number in range(50, 60):
+        bench.pass_time(20)
+        bench.sound(number)
+    assert len(guest.of(AUDIO)) == first + 10
+    # Later on all of it counts, however late.
+    play(bench, range(30, 95))
+    bench.sound(60)
+    assert len(guest.of(AUDIO)) == first + 11
+
+
+def test_sound_without_pictures_is_never_stale() -> None:
+    bench = Bench()
+    bench.open()
+    guest = bench.viewer().join()
+    for number in range(50):
+        bench.sound(number)
+    assert len(guest.of(AUDIO)) == 50

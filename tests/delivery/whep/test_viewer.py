@@ -93,7 +93,7 @@ def test_sequence_numbers_follow_each_other_and_packets_carry_what_was_agreed() 
     bench.open("source")
     guest = bench.viewer().join()
     play(bench, range(10))
-    bench.sound(0)
+    bench.sound(16)
     sequence = [packet.sequence for packet in guest.of(VIDEO)]
     assert sequence[0] == 65_530
     assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(sequence))
@@ -101,7 +101,7 @@ def test_sequence_numbers_follow_each_other_and_packets_carry_what_was_agreed() 
     assert [each.transport_sequence for each in said] == list(range(len(said)))
     assert {each.mid for each in said} == {"0", "1"}
     (heard,) = guest.of(AUDIO)
-    assert heard.timestamp == START_TICKS * 8 // 15 + 77
+    assert heard.timestamp == (START_TICKS + 16 * 1800) * 8 // 15 + 77
     assert not heard.marker
     markers = [packet.marker for packet in guest.of(VIDEO)]
     assert sum(markers) == 10
