@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import structlog
 from aiortc import RTCSctpTransport
 from aiortc.rtcsctptransport import DataChunk, ForwardTsnChunk, SackChunk
 from OpenSSL import SSL
@@ -18,6 +19,8 @@ from OpenSSL import SSL
 if TYPE_CHECKING:
     from aiortc import RTCDtlsTransport
     from aiortc.rtcsctptransport import Chunk
+
+log = structlog.get_logger(__name__)
 
 MAX_HELD_BYTES = 128 * 1024
 """Of messages that are not whole yet; peers are told it as our window."""
@@ -63,7 +66,9 @@ class BoundedSctp(RTCSctpTransport):
             return
         try:
             await super()._handle_data(data)
-        except Exception:  # aiortc trusts what it reads: whatever fails is the peer's doing
+        except Exception as error:  # aiortc trusts what it reads: most is the peer's doing
+            if not isinstance(error, Overrun):
+                log.debug("data channels given up", exc_info=error)
             self.overrun = True
             self.on_overrun()
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _MS = 1_000_000
 MAX_PACKETS_A_TICK = 4096
 """Datagrams taken between two ticks; at 20 ms, 2 Gbit/s."""
+MAX_RTCP_A_TICK = 4096
+"""Bytes of RTCP taken between two ticks; publishers send some 100 a second and stream."""
 MAX_RETIRED = 64
 """SSRCs remembered whose stream another one has replaced."""
 REPORT_NS = 1_000 * _MS
@@ -103,7 +105,7 @@ class Receiver:
         self._bandwidth: Bandwidth | None = None
         if self._arrivals is None and "goog-remb" in told:
             self._bandwidth = Bandwidth(max_bitrate_bps)
-        self._room = MAX_PACKETS_A_TICK
+        self._room, self._rtcp_room = MAX_PACKETS_A_TICK, MAX_RTCP_A_TICK
         self._report_ns = now_ns + REPORT_NS // 2
         self._arrivals_ns = now_ns
         self._reported = (0, 0, 0)
@@ -142,10 +144,11 @@ class Receiver:
 
     def rtcp(self, data: bytes, arrived_ns: int) -> None:
         """Take one RTCP datagram."""
-        if self._room <= 0:
+        if self._room <= 0 or self._rtcp_room < len(data):
             self._flooded += 1
             return
         self._room -= 1
+        self._rtcp_room -= len(data)
         try:
             packets = parse_rtcp(data)
         except RtcpError:
@@ -259,7 +262,7 @@ class Receiver:
 
     def tick(self, now_ns: int) -> None:
         """Ask for what is missing, give up what is due, report."""
-        self._room = MAX_PACKETS_A_TICK
+        self._room, self._rtcp_room = MAX_PACKETS_A_TICK, MAX_RTCP_A_TICK
         for stream, route in list(self._streams.values()):
             if units := stream.poll(now_ns):
                 self._hand_on(stream, route, units)

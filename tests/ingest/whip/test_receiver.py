@@ -270,6 +270,12 @@ def test_strangers_and_garbage_are_counted() -> None:
     assert found.malformed >= 4
     assert found.flooded > MAX_PACKETS_A_TICK // 2
     world.receiver.tick(world.now)
+    # A list of lost packets takes a hundred times as long to read as it is long.
+    lost = serialise_rtcp([Nack(sender_ssrc=1, media_ssrc=2, lost=tuple(range(5100)))])
+    for _ in range(50):
+        world.receiver.rtcp(lost, world.now)
+    assert world.receiver.statistics.flooded >= found.flooded + 40
+    world.receiver.tick(world.now)
     assert len(world.sink.of(Kind.VIDEO)) == 30
 
 
