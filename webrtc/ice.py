@@ -35,6 +35,8 @@ CONSENT_S = 5.0
 CONSENT_LASTS_S = 30.0
 CONSENT_REPEATS = 2
 """Of a question, after 0.5 and 1.5 s: an answer may take 3.5 s, over satellites or a busy path."""
+MAX_UNSENT_BYTES = 1 << 17
+"""Of one socket, beyond what the kernel takes: a tenth of a second of 10 Mb/s."""
 MAX_QUEUED = 256
 """Datagrams of a handshake that nobody has read yet; DTLS sends again what is dropped."""
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
@@ -87,6 +89,8 @@ class IceConnection(Connection):
         self._early: deque[tuple[bytes, tuple[str, int]]] = deque(maxlen=EARLY_DATAGRAMS)
         self.tap: Callable[[bytes], bool] | None = None
         """Sees every datagram of a checked address first; True: it was its own."""
+        self.unsent = 0
+        """Datagrams dropped because the machine's own queue was full."""
         self.strange = 0
         """Datagrams from unchecked addresses, dropped."""
 
@@ -197,13 +201,21 @@ class IceConnection(Connection):
             self.media_received(data, address)
 
     def send_now(self, data: bytes) -> None:
-        """Send a datagram to the nominated address. Raises ConnectionError where there is none."""
+        """Send a datagram to the nominated address. Raises ConnectionError where there is none.
+
+        Where the machine does not get rid of what was sent, it is lost, as on any crowded path.
+        """
         pair = self._nominated.get(1)
         if pair is None:
             raise ConnectionError("ICE has no address to send to")
         transport = pair.protocol.transport
         if transport.is_closing():
             raise ConnectionError("the socket is closed")
+        # Every transport of asyncio has it; typeshed knows it of streams alone.
+        unsent: int = transport.get_write_buffer_size()  # type: ignore[attr-defined]
+        if unsent + len(data) > MAX_UNSENT_BYTES:
+            self.unsent += 1
+            return
         transport.sendto(data, pair.remote_addr)
 
     @property

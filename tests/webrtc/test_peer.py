@@ -10,6 +10,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aioice.ice import StunProtocol
@@ -17,7 +20,7 @@ from aioice.stun import Class, Message, Method
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
-from webrtc.ice import MAX_PLACES, IceConnection, NoPort
+from webrtc.ice import MAX_PLACES, MAX_UNSENT_BYTES, IceConnection, NoPort
 from webrtc.peer import Credentials, Peer, PeerLost, make_certificate
 
 pytestmark = pytest.mark.component
@@ -352,3 +355,27 @@ async def test_silence_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PeerLost, match=r"open whip\.ports in the firewall"):
         await stage.peer.run(remote)
     await stage.other.close()
+
+
+async def test_what_the_machine_cannot_send_is_lost_and_not_kept(tmp_path: Path) -> None:
+    """asyncio keeps all that a full socket refuses, without a bound."""
+    where = str(tmp_path / "full")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(where)
+        writer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        writer.setblocking(False)
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            asyncio.DatagramProtocol, sock=writer
+        )
+        connection = IceConnection(ports=(0, 0), hosts=[HOST])
+        pair: Any = SimpleNamespace(
+            protocol=SimpleNamespace(transport=transport), remote_addr=where
+        )
+        connection._nominated[1] = pair
+        for _ in range(2000):
+            connection.send_now(bytes(1200))
+        assert connection.unsent > 1500
+        # asyncio adds some bytes to each.
+        assert transport.get_write_buffer_size() <= MAX_UNSENT_BYTES + 1300
+        connection._nominated.clear()
+        transport.abort()
