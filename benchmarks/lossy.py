@@ -2,7 +2,7 @@
 
     python -m benchmarks.lossy [--seconds 60] [--loss 0.03] [--jitter-ms 30]
 
-An aiortc publisher (640x360, 30 fps, about 1 Mb/s, Opus), the server, and Chromium with the
+An aiortc publisher (640x360, 30 fps of 2 to 3 Mb/s, Opus), the server, and Chromium with the
 realtime player; relays between the first two and the last two drop datagrams at random, both ways,
 and delay each by itself, so that they overtake each other. LL-HLS shows what the publisher's path
 has left, WebRTC what both have.
@@ -76,14 +76,14 @@ def measure(server: Server, seconds: int, loss: float, jitter_s: float) -> int:
     finally:
         publisher.stop()
     header = (
-        *("at", "pictures/s", "lost", "freezes > 0.25 s", "longest s"),
+        *("at", "pictures/s", "decoded/s", "not shown", "freezes > 0.25 s", "longest s"),
         *("silences >= 10 ms", "longest s", "concealed"),
     )
     table(header, [row("LL-HLS", hls), row("WebRTC", viewer)])
     table(("video over RTP", "count"), list(counters.items()))
     p50, p95 = (percentile(latencies, share) for share in (50, 95))
     print(f"picture to picture by WebRTC: p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms\n")
-    figures = {
+    figures: dict[str, object] = {
         f"{name}_{key}": value
         for name, found in (("hls", hls), ("webrtc", viewer))
         for key, value in (
@@ -93,7 +93,15 @@ def measure(server: Server, seconds: int, loss: float, jitter_s: float) -> int:
             ("silent_s", round(sum(found.silences_s), 3)),
         )
     }
-    emit("lossy", {**figures, "latency_p95_s": round(p95, 3), **counters})
+    emit(
+        "lossy",
+        {
+            **figures,
+            "latency_p95_s": round(p95, 3),
+            "webrtc_decoded_per_s": round(viewer.decoded_per_s or 0, 2),
+            **counters,
+        },
+    )
     return int(max(hls.longest_freeze_s, viewer.longest_freeze_s) > BUDGET_S or bool(hls.holes))
 
 
@@ -101,6 +109,7 @@ def row(name: str, found: Endured) -> tuple[object, ...]:
     return (
         name,
         f"{found.pictures_per_s:.1f}",
+        "-" if found.decoded_per_s is None else f"{found.decoded_per_s:.1f}",
         f"{found.lost:.1%}",
         len(found.freezes_s),
         f"{found.longest_freeze_s:.2f}",

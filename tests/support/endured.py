@@ -48,6 +48,8 @@ class Endured:
     """Every time between two pictures of more than 0.25 s."""
     silences_s: list[float]
     """Every break in the sound of 10 ms or more."""
+    decoded_per_s: float | None = None
+    """By the browser's count: of pictures that come in bunches its screen shows the last."""
     holes: int = 0
     """Places where sound begins later than that before it ends."""
     concealed: float = 0.0
@@ -101,7 +103,10 @@ def of_viewer(watch: Watch, before: dict[str, dict[str, Any]]) -> Endured:
     """Return what `watch` has shown since its `clear`, when `received` was `before`."""
     frames = watch.frames()
     shown = [each["shown"] / 1000 for each in frames]
-    sound, sound_before = received(watch)["audio"], before["audio"]
+    after = received(watch)
+    video, video_before = after["video"], before["video"]
+    decoded = video["framesDecoded"] - video_before["framesDecoded"]
+    sound, sound_before = after["audio"], before["audio"]
     made_up, samples, mute = (
         sound[name] - sound_before[name]
         for name in ("concealedSamples", "totalSamplesReceived", "silentConcealedSamples")
@@ -111,6 +116,7 @@ def of_viewer(watch: Watch, before: dict[str, dict[str, Any]]) -> Endured:
         lost=lost([int(each["frame"]) for each in frames]),
         freezes_s=gaps(shown),
         silences_s=[mute / 48_000] if mute else [],
+        decoded_per_s=decoded * 1000 / (video["timestamp"] - video_before["timestamp"]),
         concealed=made_up / samples,
     )
 

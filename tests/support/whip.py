@@ -33,18 +33,26 @@ SAMPLES = RATE // 50
 
 
 class Bars(VideoStreamTrack):
-    """A bar that walks over a grey picture under the block code, 30 times a second."""
+    """A bar that walks over a grey picture under the block code, 30 times a second.
 
-    def __init__(self, width: int = 640, height: int = 360) -> None:
+    `noisy`: some of it flickers, so that a picture takes several packets.
+    """
+
+    def __init__(self, width: int = 640, height: int = 360, *, noisy: bool = False) -> None:
         super().__init__()
         self._size = width, height
         self.count = 0
+        luck = np.random.default_rng(1)
+        self._noise = luck.integers(100, 156, (height, width), np.uint8) if noisy else None
 
     async def recv(self) -> av.VideoFrame:
         pts, time_base = await self.next_timestamp()
         width, height = self._size
         planes = np.full((height * 3 // 2, width), 128, np.uint8)
         left = self.count * 8 % (width - 32)
+        if self._noise is not None:
+            rolled = np.roll(self._noise, self.count * 37, axis=1)
+            planes[height // 2 : height, : width // 2] = rolled[height // 2 :, : width // 2]
         planes[:height, left : left + 32] = 235
         stamp = blockcode.Stamp(utc_ms=time.time_ns() // 1_000_000, frame=self.count)
         blockcode.draw(planes[:height], stamp)
@@ -79,9 +87,9 @@ class Tone(AudioStreamTrack):
 class Peer:
     """A peer connection that publishes; video is H.264 alone."""
 
-    def __init__(self, *, video: bool = True, audio: bool = True) -> None:
+    def __init__(self, *, video: bool = True, audio: bool = True, noisy: bool = False) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.picture = Bars()
+        self.picture = Bars(noisy=noisy)
         if audio:
             self.connection.addTrack(Tone())
         if video:
@@ -124,7 +132,7 @@ async def publish(url: str, key: str, network: Network | None = None) -> None:
         changed.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
-    peer = Peer()
+    peer = Peer(noisy=network is not None)
     async with aiohttp.ClientSession() as session:
         answer, location = await post(session, url, key, await peer.offer())
         await peer.take(answer if network is None else network.through(answer))
