@@ -212,6 +212,7 @@ class Sessions:
         except SdpError as error:
             raise _as_refusal(error) from None
         crowd = self._crowd_of(call.address)
+        await self._see_off(owner)
         await self._make_room(crowd)
         self._count_in(crowd, owner)
         opened = False
@@ -314,6 +315,15 @@ class Sessions:
             remote=session.address,
             **fields,
         )
+
+    async def _see_off(self, owner: str) -> None:
+        """Wait for an owner's sessions that are ending, where they hold all of its places."""
+        for each in self:
+            most = self._limits.per_owner
+            if most is None or self._owners[owner] < most:
+                return
+            if each.over and each.owner == owner:
+                await self._join(each.id)
 
     async def _make_room(self, crowd: str) -> None:
         """Where places are short, take one from who holds it without connecting.

@@ -297,6 +297,18 @@ async def test_sessions_are_bounded() -> None:
         assert home.meter.refused == [503, 503, 503]
 
 
+async def test_who_is_leaving_keeps_the_next_one_not_out() -> None:
+    limits = SessionLimits(total=8, per_address=8, per_owner=2)
+    async with house(limits=limits) as home, publisher() as caller:
+        offer = await caller.offer()
+        for _ in range(2):
+            await home.open(offer)
+        for each in home.sessions:
+            each.finish(End.REVOKED)
+        await home.open(offer)
+        assert len(home.sessions) == 1
+
+
 async def test_who_does_not_connect_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = SessionLimits(total=4, per_address=2)
     async with house(limits=limits) as home, publisher() as caller:
