@@ -257,7 +257,9 @@ class IceConnection(Connection):
                 try:
                     return _bound(family, places, port)
                 except OSError as error:
-                    if error.errno != errno.EADDRINUSE:
+                    if error.errno in (errno.EMFILE, errno.ENFILE):
+                        raise NoPort("Too many files are open: raise ulimit -n.") from None
+                    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                         break  # an address of a NAT, or one that is not ready yet
         raise NoPort(f"No UDP port from {first} to {last} is free: widen whip.ports.")
 

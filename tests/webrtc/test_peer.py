@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import re
 import socket
@@ -20,6 +21,7 @@ from aioice.stun import Class, Message, Method
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
+import webrtc.ice
 from webrtc.ice import MAX_PLACES, MAX_UNSENT_BYTES, IceConnection, NoPort
 from webrtc.peer import Credentials, Peer, PeerLost, make_certificate
 
@@ -346,6 +348,35 @@ async def test_sockets_are_bound_to_what_peers_are_told(hosts: list[str], bound:
     v4 = {candidate.port for candidate in peer.candidates if ":" not in candidate.host}
     assert v4 == {name[1] for name in names if ":" not in name[0]}
     await peer.close()
+
+
+async def test_too_many_open_files_are_no_lack_of_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("webrtc.ice._bound", refuse)
+    with pytest.raises(NoPort, match="ulimit -n"):
+        await Stage((20000, 20999)).peer.open()
+
+
+async def test_a_port_that_is_forbidden_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = webrtc.ice._bound
+    tried: list[int] = []
+
+    def forbid(family: socket.AddressFamily, places: list[str], port: int) -> list[socket.socket]:
+        tried.append(port)
+        if len(tried) < 3:
+            raise OSError(errno.EACCES, "Permission denied")
+        return bound(family, places, 0)
+
+    monkeypatch.setattr("webrtc.ice._bound", forbid)
+    stage = Stage((20000, 20999))
+    await stage.peer.open()
+    names = [each.transport.get_extra_info("sockname") for each in stage.peer._ice._protocols]
+    assert [name[0] for name in names] == [HOST]
+    assert len(tried) == 3
+    await stage.peer.close()
+    await stage.other.close()
 
 
 async def test_silence_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
