@@ -38,6 +38,9 @@ RUNGS = ("source", "360p")
 CUES = 8
 APART_MS = 700
 SYNC_MS = 40.0
+ROUNDING_MS = 3.0
+"""Dates are whole milliseconds in the cue, in the playlist and in the player."""
+FREEZE_MS = 400.0
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,8 @@ class Measured:
     latencies_s: list[float]
     freezes_ms: list[float]
     paint_errors_ms: list[float]
+    passed: list[int]
+    """By cue: pictures of its time or later that were presented without it."""
     missing: list[str]
     load: float
 
@@ -62,7 +67,9 @@ class Measured:
             and percentile(self.latencies_s, 0.95) <= p95_s
             and not self.freezes_ms
             and not self.missing
-            and percentile([abs(e) for e in self.paint_errors_ms], 0.95) <= FRAME_MS
+            and min(self.paint_errors_ms) >= -ROUNDING_MS
+            # Where a busy machine presents few pictures, the first one that could show it counts.
+            and (not any(self.passed) or percentile(self.paint_errors_ms, 0.95) <= FRAME_MS)
         )
 
     def __str__(self) -> str:
@@ -70,7 +77,8 @@ class Measured:
         errors = [round(e, 1) for e in self.paint_errors_ms]
         return (
             f"latency p50 {p50:.3f} s, p95 {p95:.3f} s of {len(self.latencies_s)} pictures; "
-            f"freezes {self.freezes_ms}; paint errors {errors} ms; never shown {self.missing}; "
+            f"freezes {self.freezes_ms}; paint errors {errors} ms, "
+            f"pictures too late {self.passed}; never shown {self.missing}; "
             f"load {self.load:.1f}"
         )
 
@@ -109,11 +117,15 @@ def stretch(server: Server, watch: Watch) -> Measured:
     watch.page.wait_for_timeout(3500)
     paints = watch.paints()
     dates = picture_dates(Reader(server), segments=6)
+    shown = [date_of(frame["frame"], dates) for frame in watch.frames()]
+    painted = {cue: date_of(paints[cue]["frame"], dates) for cue in fired if cue in paints}
     return Measured(
         latencies_s=watch.latencies_s(),
-        freezes_ms=watch.freezes(),
-        paint_errors_ms=[
-            date_of(paints[cue]["frame"], dates) - at for cue, at in fired.items() if cue in paints
+        freezes_ms=watch.freezes(FREEZE_MS),
+        paint_errors_ms=[date - fired[cue] for cue, date in painted.items()],
+        passed=[
+            sum(fired[cue] + ROUNDING_MS <= one < date - ROUNDING_MS for one in shown)
+            for cue, date in painted.items()
         ],
         missing=[cue for cue in fired if cue not in paints],
         load=os.getloadavg()[0],
