@@ -16,7 +16,7 @@ from tests.support.push import Publisher
 from tests.support.server import STREAM, Server, wait_for
 from tests.webrtc.callers import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 
 SETTINGS = {
     "whip.ports": "0",

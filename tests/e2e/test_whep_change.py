@@ -18,7 +18,7 @@ from tests.support.push import Publisher
 from tests.support.server import STREAM, Server, wait_for
 from tests.webrtc.callers import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(150)]
 
 SETTINGS = {
     "whip.ports": "0",

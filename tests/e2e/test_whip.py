@@ -11,7 +11,7 @@ from tests.support.push import Publisher
 from tests.support.server import KEY, STREAM, Server, wait_for
 from tests.support.whip import WhipPublisher
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 
 SETTINGS = {
     "whip.ports": "0",

@@ -38,6 +38,7 @@ def installed() -> bool:
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.patient,
     pytest.mark.timeout(120),
     pytest.mark.skipif(not installed(), reason=f"needs GStreamer: apt install {PACKAGES}"),
 ]

@@ -15,7 +15,7 @@ from tests.support.hls import Reader
 from tests.support.obs_whip import SIZES
 from tests.support.server import KEY, ROOT, STREAM, Server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 SETTINGS = {"whip.ports": "0", "whip.addresses": '["127.0.0.1"]', "ladder.rungs": "[]"}
 RUNGS = dict(zip(("source", "360p", "180p"), SIZES, strict=True))
 

@@ -16,7 +16,7 @@ from delivery.pages import PUBLISH_HEADERS
 from tests.web.conftest import CHROMIUM
 from tests.web.peer import WhipPeer, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.patient]
 
 KEY = "a-stream.key_42/+="
 FAKE = ["--use-fake-device-for-media-stream"]

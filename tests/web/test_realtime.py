@@ -13,7 +13,7 @@ import pytest
 from tests.web.origin import FPS, Origin, Track
 from tests.web.peer import WhepPeer, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.patient]
 
 Tracks = dict[str, Track]
 Watch = Callable[..., Awaitable[Any]]
