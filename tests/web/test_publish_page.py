@@ -142,7 +142,7 @@ async def test_a_camera_goes_live_and_stops(studio: Open, tmp_path: Path) -> Non
     # The key went out in this header and nowhere else, and stays in this tab.
     assert {token for _, _, token in peer.requests} == {f"Bearer {KEY}"}
     assert not any("key" in path for _, path, _ in peer.requests)
-    assert "42" not in page.page.url
+    assert "a-stream" not in page.page.url
     assert await page.of("JSON.stringify(localStorage)") == "{}"
     assert await page.of("document.cookie") == ""
     await page.page.get_by_role("button", name="Stop").click()
