@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt install chromium"),
 ]
 
-MINUTE_S = 60.0
+STRETCH_S = 30.0
 CUES = 20
 TEXTS = "🧣👩🏽‍💻 شال صوف 羊毛围巾 ウール"
 
@@ -43,7 +43,7 @@ class Stage:
 
 
 @dataclass
-class Minute:
+class Stretch:
     """One measured stretch of playback."""
 
     latencies_s: list[float]
@@ -101,12 +101,12 @@ def on_air(stage: Stage) -> Stage:
 
 
 @pytest.fixture(scope="module")
-def minute(on_air: Stage) -> Minute:
-    """A minute of playback with cues; measured once more where a busy machine spoilt the first."""
+def stretch(on_air: Stage) -> Stretch:
+    """Half a minute of playback with cues; measured again where a busy machine spoilt it."""
     settle(on_air.watch)
     measured = measure(on_air)
     if not measured.good:
-        print(f"first minute: {measured}")  # pytest shows it where the second fails
+        print(f"first stretch: {measured}")  # pytest shows it where the second fails
         settle(on_air.watch)
         measured = measure(on_air)
     print(measured)
@@ -129,16 +129,16 @@ def settle(watch: Watch) -> None:
         watch.until("p.latency < 1.25 && p.video.playbackRate === 1", 25)
 
 
-def measure(stage: Stage) -> Minute:
-    """Watch for a minute, firing cues a second ahead of the live edge."""
+def measure(stage: Stage) -> Stretch:
+    """Watch for a while, firing cues a second ahead of the live edge."""
     server, watch = stage.server, stage.watch
     watch.clear()
     stalls = watch.player("p.stats.stalls")
     began = time.monotonic()
     fired: dict[str, int] = {}
     dates: dict[int, float] = {}
-    while (now := time.monotonic() - began) < MINUTE_S:
-        if now >= len(fired) * (MINUTE_S - 5) / CUES and len(fired) < CUES:
+    while (now := time.monotonic() - began) < STRETCH_S:
+        if now >= len(fired) * (STRETCH_S - 5) / CUES and len(fired) < CUES:
             kind = "pin" if len(fired) % 2 else "hotspot"
             data: dict[str, object] = {"sku": f"sku-{len(fired)}", "label": f"Cue {len(fired)}"}
             if kind == "hotspot":
@@ -152,7 +152,7 @@ def measure(stage: Stage) -> Minute:
     errors = [
         date_of(paints[cue]["frame"], dates) - at for cue, at in fired.items() if cue in paints
     ]
-    return Minute(
+    return Stretch(
         latencies_s=watch.latencies_s(),
         freezes_ms=watch.freezes(),
         stalls=watch.player("p.stats.stalls") - stalls,
@@ -177,21 +177,21 @@ def test_an_idle_page_starts_by_itself(stage: Stage) -> None:
     assert "has not started" not in text_of(watch)
 
 
-def test_a_minute_without_a_stall(minute: Minute) -> None:
-    assert not minute.freezes_ms, str(minute)
-    assert minute.stalls == 0, str(minute)
-    assert len(minute.latencies_s) > MINUTE_S * 30 * 0.9, str(minute)
+def test_it_plays_without_a_stall(stretch: Stretch) -> None:
+    assert not stretch.freezes_ms, str(stretch)
+    assert stretch.stalls == 0, str(stretch)
+    assert len(stretch.latencies_s) > STRETCH_S * 30 * 0.9, str(stretch)
 
 
-def test_push_to_picture(minute: Minute) -> None:
-    assert percentile(minute.latencies_s, 0.5) <= 1.3, str(minute)
-    assert percentile(minute.latencies_s, 0.95) <= 1.7, str(minute)
+def test_push_to_picture(stretch: Stretch) -> None:
+    assert percentile(stretch.latencies_s, 0.5) <= 1.3, str(stretch)
+    assert percentile(stretch.latencies_s, 0.95) <= 1.7, str(stretch)
 
 
-def test_cues_show_with_their_picture(minute: Minute) -> None:
-    assert not minute.missing, str(minute)
-    assert len(minute.paint_errors_ms) >= 15
-    assert percentile([abs(e) for e in minute.paint_errors_ms], 0.95) <= FRAME_MS, str(minute)
+def test_cues_show_with_their_picture(stretch: Stretch) -> None:
+    assert not stretch.missing, str(stretch)
+    assert len(stretch.paint_errors_ms) >= 15
+    assert percentile([abs(e) for e in stretch.paint_errors_ms], 0.95) <= FRAME_MS, str(stretch)
 
 
 def test_cue_text_of_any_script_shows(on_air: Stage, tmp_path: Path) -> None:
