@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from media.bitstream import BitstreamError
@@ -80,16 +81,17 @@ class NalDepacketizer(Depacketizer):
             if kind in self._set_kinds:
                 self._keep_set(kind, unit)
 
+    @abstractmethod
     def _kind(self, unit: bytes) -> int:
-        raise NotImplementedError
+        """Say what kind of NAL unit this is, by its header."""
 
+    @abstractmethod
     def _set_id(self, kind: int, unit: bytes) -> int:
         """Return a parameter set's own id; raises `BitstreamError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _note(self, kind: int, second: int) -> bool:
         """Take note of a NAL unit's kind and first byte behind its header; False to drop it."""
-        raise NotImplementedError
 
     def _whole_nal(self, kind: int, unit: bytes, header: int) -> None:
         if len(unit) <= header:
@@ -121,8 +123,9 @@ class NalDepacketizer(Depacketizer):
                 raise PayloadError(f"The {self._codec} payload holds a NAL unit without a body.")
             self._aggregated(unit)
 
+    @abstractmethod
     def _aggregated(self, unit: bytes) -> None:
-        raise NotImplementedError
+        """Take one NAL unit of an aggregation packet."""
 
     def _fragment(
         self, payload: bytes, pos: int, kind: int, nal_header: bytes, *, start: bool, end: bool
