@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from m3u8 import Segment
 
 from tests.support.boxes import find
 from tests.support.hls import Reader
@@ -22,13 +23,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(120)]
 def media(reader: Reader, rendition: str, *, segments: int = 2) -> tuple[bytes, bytes]:
     """Return the init segment and the last segments' bytes, once there are as many."""
 
-    def listed() -> list[str] | None:
-        found = [s.uri for s in reader.media(rendition).segments if s.uri and not s.gap_tag]
+    def listed() -> list[Segment] | None:
+        # Of a segment that is still open `m3u8` knows parts only: no URI and no init segment.
+        found = [s for s in reader.media(rendition).segments if s.uri and not s.gap_tag]
         return found[-segments:] if len(found) >= segments else None
 
-    uris = wait_for(listed, 30, f"{segments} segments of {rendition}")
-    init = reader.fetch(rendition, reader.media(rendition).segments[-1].init_section.uri)
-    return init, b"".join(reader.fetch(rendition, uri) for uri in uris)
+    chosen = wait_for(listed, 30, f"{segments} segments of {rendition}")
+    init = reader.fetch(rendition, chosen[-1].init_section.uri)
+    return init, b"".join(reader.fetch(rendition, segment.uri) for segment in chosen)
 
 
 def tone(data: bytes) -> tuple[float, float, int]:
