@@ -36,6 +36,11 @@ class ProblemDetails(BaseModel):
     detail: str = Field(description="What went wrong and what to do about it.")
     errors: list[FieldProblem] | None = Field(None, description="With 422: each refused field.")
     id: str | None = Field(None, description="With 500: what the server's log calls it.")
+    reason: str | None = Field(
+        None,
+        description="Of a WebRTC session that the server has ended: `revoked` (taken over, or the"
+        " show was ended), `limit`, `timeout` or `error`.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
         id: str | None = None,  # noqa: A002  # the member's name in the document
+        reason: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -64,6 +70,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.errors = tuple(errors)
         self.id = id
+        self.reason = reason
 
     def document(self) -> bytes:
         """Return the JSON document, UTF-8."""
@@ -77,6 +84,8 @@ class Problem(Exception):
             body["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]
         if self.id is not None:
             body["id"] = self.id
+        if self.reason is not None:
+            body["reason"] = self.reason
         return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
     def response(self) -> web.Response:

@@ -179,7 +179,7 @@ class _Front:
                 answers={204: nothing},
                 text_body=FRAGMENT,
                 parameters=(token, match),
-                errors=(401, 403, 404, 412, 428),
+                errors=(401, 403, 404, 409, 412, 428),
                 tag="webrtc",
             ),
             Route(
@@ -190,7 +190,7 @@ class _Front:
                 handler=_guarded(self.delete),
                 answers={200: nothing},
                 parameters=(token,),
-                errors=(401, 403, 404),
+                errors=(401, 403, 404, 409),
                 tag="webrtc",
             ),
         ]
@@ -237,7 +237,7 @@ def _problem(refused: DoorRefused) -> Problem:
         headers["WWW-Authenticate"] = 'Bearer realm="vitrina"'
     if refused.retry_after_s is not None:
         headers["Retry-After"] = str(refused.retry_after_s)
-    return Problem(refused.status, str(refused), headers=headers)
+    return Problem(refused.status, str(refused), headers=headers, reason=refused.reason)
 
 
 def _token(request: web.Request) -> str | None:

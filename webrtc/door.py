@@ -40,10 +40,21 @@ class Opened:
 class DoorRefused(Exception):
     """A request is refused; the text is a sentence for the encoder or player, with the mend."""
 
-    def __init__(self, status: int, text: str, *, retry_after_s: int | None = None) -> None:
-        """`status`: 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428 or 503."""
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        *,
+        retry_after_s: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """`status`: 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428 or 503.
+
+        `reason`: a fixed word for programs; of a session that is over, why (`session.End`).
+        """
         super().__init__(text)
         self.status = status
+        self.reason = reason
         self.retry_after_s = retry_after_s
 
 
@@ -58,9 +69,13 @@ class Door(Protocol):
     ) -> None:
         """Take candidates of the peer (RFC 8840); an ICE restart is refused with 422.
 
-        Raises `DoorRefused`: 404 without such a session, 401 and 403 for another's, 428 and 412
-        for a missing and a wrong `If-Match`, 400 for what is no fragment.
+        Raises `DoorRefused`: 404 without such a session, 409 for one that was ended here, 401 and
+        403 for another's, 428 and 412 for a missing and a wrong `If-Match`, 400 for what is no
+        fragment.
         """
 
     async def close(self, session: str, token: str | None) -> None:
-        """End a session at its owner's wish. Raises `DoorRefused` with 401, 403 or 404."""
+        """End a session at its owner's wish.
+
+        Raises `DoorRefused` with 401, 403, 404, or 409 with the reason why it was ended before.
+        """

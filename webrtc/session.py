@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import secrets
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from webrtc.departures import Departure, Ticket
 from webrtc.handover import credentials_of
 from webrtc.peer import PeerLost
 
@@ -89,7 +88,7 @@ class Session:
         self.etag = f'"{secrets.token_urlsafe(12)}"'
         self.protocol, self.number, self.stream = protocol, number, stream
         self.owner, self.address = owner, address
-        self._token = None if token is None else _digest(token)
+        self.ticket = Ticket(token)
         self._over = asyncio.Event()
         self._end = End.BYE
         self._text = ""
@@ -134,15 +133,6 @@ class Session:
                 self.finish(End.TIMEOUT, str(lost))
 
     # ── for `Sessions` ───────────────────────────────────────────────────────────────────────
-
-    def owned_by(self, token: str | None) -> bool:
-        """Tell in constant time whether a token is the one that made it.
-
-        A session that was made without one is its name's holder's.
-        """
-        if self._token is None:
-            return True
-        return hmac.compare_digest(self._token, _digest(token or ""))
 
     async def hear_of(self, candidates: Sequence[Candidate]) -> None:
         """Take the peer's candidates, of its offer or trickled; beyond the bound, none.
@@ -206,6 +196,13 @@ class Session:
         """Why it ended, and the sentence about it, perhaps empty; of use once it is over."""
         return self._end, self._text
 
+    @property
+    def departure(self) -> Departure | None:
+        """What its owner may ask for later; None unless this server ended it, and said why."""
+        if not self.over or self._end is End.BYE or not self._text:
+            return None
+        return Departure(ticket=self.ticket, reason=self._end, text=self._text)
+
     async def _connection(self) -> None:
         try:
             await self.peer.run(credentials_of(self.answer.peer))
@@ -221,7 +218,3 @@ class Session:
             await self.attendant.run()
         except SessionOver as over:
             self.finish(over.end, str(over))
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

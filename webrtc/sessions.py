@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from webrtc.departures import Departure, Departures
 from webrtc.door import DoorRefused, Opened
 from webrtc.handover import local_of
 from webrtc.ice import NoPort, own_addresses
@@ -90,6 +91,7 @@ class Sessions:
         self._crowd_of = crowd_of
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, Running] = {}
+        self._departures = Departures(time.monotonic_ns)
         self._addresses: Counter[str] = Counter()
         self._owners: Counter[str] = Counter()
         self._count = 0
@@ -181,15 +183,19 @@ class Sessions:
 
     def _owned(self, name: str, token: str | None) -> Session:
         found = self._sessions.get(name)
-        if found is None or found.over:
+        departure = self._departures.find(name) if found is None else found.departure
+        known = found if found is not None and not found.over else departure
+        if known is None:
             raise DoorRefused(404, "There is no such session (any more): POST a new offer.")
-        if not found.owned_by(token):
+        if not known.ticket.admits(token):
             if token is None:
                 raise DoorRefused(
                     401, "Send Authorization: Bearer with the key that opened the session."
                 )
             raise DoorRefused(403, "The session was opened with another key: send that one.")
-        return found
+        if isinstance(known, Departure):
+            raise DoorRefused(409, known.text, reason=known.reason.value)
+        return known
 
     async def _join(self, name: str) -> None:
         """Wait for the end of a session that was told to finish."""
@@ -292,6 +298,8 @@ class Sessions:
             self._sessions.pop(session.id, None)
             self._tasks.pop(session.id, None)
             self._count_out(crowd, owner)
+            if (departure := session.departure) is not None:
+                self._departures.note(session.id, departure)
             reason, text = session.reason
             self._meter.session_closed(self._protocol, reason)
             self._line(

@@ -315,8 +315,21 @@ async def test_a_delete_answers_200(front: Front, protocol: str) -> None:
 
 async def test_a_delete_is_refused_as_the_door_says(front: Front) -> None:
     front.whip.refusal = DoorRefused(403, "Not yours.")
-    response, _ = await front.call("DELETE", f"/whip/session/{SESSION}")
+    response, body = await front.call("DELETE", f"/whip/session/{SESSION}")
     assert response.status == 403
+    assert "reason" not in json.loads(body)
+    front.whip.refusal = DoorRefused(409, "Another has it.", reason="revoked")
+    for method in ("DELETE", "PATCH"):
+        response, body = await front.call(
+            method,
+            f"/whip/session/{SESSION}",
+            body=None if method == "DELETE" else "",
+            kind=FRAGMENT,
+        )
+        assert response.status == 409
+        assert response.headers["Content-Type"] == "application/problem+json"
+        told = json.loads(body)
+        assert (told["detail"], told["reason"]) == ("Another has it.", "revoked")
 
 
 # ── without doors ────────────────────────────────────────────────────────────────────────────

@@ -183,6 +183,38 @@ async def test_its_owner_ends_it_at_once() -> None:
             await home.sessions.close(opened.session, "secret")
 
 
+async def test_whose_session_was_ended_is_told_why() -> None:
+    async with house() as home, publisher() as caller:
+        opened = await home.open(await caller.offer())
+        await caller.take(opened)
+        await until(lambda: home.listeners[0].rtps)
+        home.listeners[0].session.finish(End.REVOKED, "Another has it now.")
+        # At once, and once it is gone.
+        for _ in range(2):
+            with refusal(409, "Another has it now") as refused:
+                await home.sessions.close(opened.session, "secret")
+            assert refused.value.reason == "revoked"
+            with refusal(409, "Another has it now"):
+                await home.sessions.trickle(opened.session, "secret", "", opened.etag)
+            with refusal(401, "Authorization: Bearer"):
+                await home.sessions.close(opened.session, None)
+            with refusal(403, "another key"):
+                await home.sessions.close(opened.session, "other")
+            await until(lambda: not len(home.sessions))
+
+
+async def test_of_a_stop_or_without_a_sentence_nothing_is_told() -> None:
+    async with house() as home, publisher() as caller:
+        for reason, text in ((End.BYE, "The server is stopping."), (End.REVOKED, "")):
+            opened = await home.open(await caller.offer())
+            home.listeners[-1].session.finish(reason, text)
+            with refusal(404, "no such session"):
+                await home.sessions.close(opened.session, "secret")
+            await until(lambda: not len(home.sessions))
+            with refusal(404, "no such session"):
+                await home.sessions.close(opened.session, "secret")
+
+
 async def test_without_a_token_the_name_is_enough() -> None:
     async with house() as home, publisher() as caller:
         opened = await home.open(await caller.offer(), token=None)

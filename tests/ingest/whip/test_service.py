@@ -310,10 +310,12 @@ async def test_what_is_too_much_ends_it(error: Exception, reason: str, left: str
 
 async def test_a_newer_publisher_takes_over() -> None:
     async with house() as home:
-        first, _ = await home.publish(video=False)
+        first, taken = await home.publish(video=False)
         await until(lambda: home.gate.publications)
         await home.publish(video=False)
         await until(lambda: len(home.gate.publications) == 2)
+        with refusal(409, "Another encoder publishes this stream now"):
+            await home.door.close(taken.session, KEY)
         await until(lambda: first.connection.connectionState == "closed")
         older, newer = home.gate.publications
         await until(lambda: older.closed == ["revoked"])
