@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from commerce.catalog import Catalog
-from config.load import data_dir
 from delivery.app import build_app
 from delivery.deps import Deps
 from delivery.server import HttpServer
@@ -23,12 +21,13 @@ from overlay.service import CueService
 from restream.addresses import AllowList
 from restream.dial import NetworkDialer
 from restream.service import Restreamer
-from storage.database import Database, sqlite_url
+from storage.database import Database
 from storage.migrate import upgrade
 from storage.streams import StreamStore
 from storage.targets import TargetStore
 from storage.tokens import TokenStore
 from vitrina import __version__
+from vitrina.datafile import database_url
 from vitrina.gate import Admin, Gate, publish_users
 from vitrina.hook import PublishHook
 from vitrina.host import ProcessHost
@@ -42,7 +41,6 @@ from webrtc.peer import make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from config.settings import Settings
     from media.clock import ShowClock
@@ -88,32 +86,6 @@ async def serve(
                 await server.close()
     finally:
         await database.dispose()
-
-
-def database_url(settings: Settings) -> str:
-    """Return the configured URL, or SQLite in the data directory, which is made."""
-    if settings.database.url is not None:
-        return settings.database.url.get_secret_value()
-    directory = data_dir(settings)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "vitrina.sqlite3"
-    keep_private(path)
-    return sqlite_url(path)
-
-
-def keep_private(path: Path) -> None:
-    """Make the database file readable to its owner alone: it holds the keys of targets.
-
-    SQLite gives the files beside it the same mode when it makes them; those of a version that was
-    killed are there. What another user owns stays as it is.
-    """
-    try:
-        path.touch(mode=0o600)
-        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-            with suppress(FileNotFoundError):
-                path.with_name(name).chmod(0o600)
-    except PermissionError:
-        log.warning("the database file may be readable to others", path=str(path))
 
 
 class _Server:

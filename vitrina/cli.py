@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import asynccontextmanager
 from functools import partial
@@ -127,6 +128,7 @@ def lint(
 
     if not url.startswith(("http://", "https://")):
         _refuse(f"{url!r} is no http:// or https:// address")
+    gc.enable()
     try:
         linter = asyncio.run(checker.lint(url, seconds))
     except checker.Unplayable as err:
@@ -283,7 +285,7 @@ def _with_database(
 async def _database(settings: Settings) -> AsyncIterator[Database]:
     from storage.database import Database
     from storage.migrate import upgrade
-    from vitrina.app import database_url
+    from vitrina.datafile import database_url
 
     database = Database(database_url(settings))
     try:
@@ -291,7 +293,3 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.dispose()
-
-
-if __name__ == "__main__":
-    main()

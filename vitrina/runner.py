@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -28,8 +29,9 @@ def run(main: Callable[[], Coroutine[object, object, object]]) -> int:
     """Run `main()`; return the process's exit code.
 
     The first SIGTERM or SIGINT cancels it (exit 0 once it has cleaned up), a second one ends the
-    process at once with 128 + the signal's number.
+    process at once with 128 + the signal's number. The collector works from here on.
     """
+    gc.enable()
     raise_open_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_signal(main))

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def vitrina(*arguments: str, data: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("VITRINA_")}
     return subprocess.run(
-        [sys.executable, "-m", "vitrina.cli", *arguments],
+        [sys.executable, "-m", "vitrina", *arguments],
         cwd=ROOT,
         env={**clean, "VITRINA_DATA_DIR": str(data), **environ},
         capture_output=True,
@@ -47,6 +47,31 @@ def test_streams_live_from_add_to_remove(tmp_path: Path) -> None:
     assert vitrina("streams", "remove", "shop", data=tmp_path).returncode == 0
     gone = vitrina("streams", "remove", "shop", data=tmp_path)
     assert (gone.returncode, gone.stderr) == (1, "error: there is no stream 'shop'\n")
+
+
+def test_managing_streams_loads_no_server(tmp_path: Path) -> None:
+    script = """
+import sys
+from vitrina.__main__ import main
+sys.argv = ["vitrina", "streams", "list"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "VITRINA_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = done.stdout.split()
+    assert {"storage", "vitrina"} <= set(loaded)
+    assert not {"aiohttp", "aiortc", "av", "delivery", "ingest"} & set(loaded)
 
 
 def test_tokens(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The composition root's own few lines."""
+"""Where the database is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrina.app import keep_private
+from vitrina.datafile import keep_private
 
 pytestmark = pytest.mark.component
 
