@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,8 @@ def name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-def imports(file: Path) -> set[str]:
+@cache
+def imports(file: Path) -> frozenset[str]:
     """Return the top-level names that a module imports at run time."""
     found: set[str] = set()
     todo: list[ast.AST] = [ast.parse(file.read_text("utf-8"))]
@@ -124,7 +126,7 @@ def imports(file: Path) -> set[str]:
             assert node.level == 0, f"{name(file)}: relative import"
             found.add((node.module or "").partition(".")[0])
         todo += ast.iter_child_nodes(node)
-    return found
+    return frozenset(found)
 
 
 def test_sans_io_modules_import_no_io() -> None:
@@ -228,3 +230,13 @@ def test_scripts_are_posix_shell() -> None:
         assert path.read_text("utf-8").startswith("#!/bin/sh\n")
         done = subprocess.run(["sh", "-n", path], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_e2e_tests_are_where_run_looks_for_them() -> None:
+    marked = {
+        file.relative_to(ROOT / "tests").parts[0]
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"pytest\.mark\.e2e\b", file.read_text("utf-8"))
+    }
+    assert marked == {"e2e", "web"}
+    assert "e2e='tests/e2e tests/web'" in (ROOT / "run").read_text("utf-8")
