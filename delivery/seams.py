@@ -100,6 +100,9 @@ class StreamView(Protocol):
         Raises `SourceUnavailable`.
         """
 
+    def yield_to_next(self, role: str) -> None:
+        """Let the next encoder of a role take over from the one on air, for good."""
+
     def findings(self) -> Sequence[Mapping[str, object]]:
         """Return the open findings, oldest first, then closed ones, JSON-ready.
 

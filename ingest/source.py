@@ -28,6 +28,8 @@ class Refusal(StrEnum):
     """The stream is not published from there."""
     HOOK = "hook"
     """The authorisation hook said no, or nothing usable."""
+    CONTESTED = "contested"
+    """It fought with another publisher for the stream, and that one stays."""
 
 
 class KeyRefused(Exception):
@@ -120,6 +122,7 @@ class PublishGate(Protocol):
     ) -> Publication:
         """Start a run; one in progress in the same role is taken over at once.
 
+        That one is revoked when this run has a key frame, or when it fails by itself.
         `wrap_ticks`: modulus of the encoder's clock in 90 kHz ticks (RTMP: 2**32 * 90).
         `on_revoked` is called with a sentence for the producer when the stream is taken away (a
         newer publisher, the stream's removal, a stop): close the connection.

@@ -62,6 +62,9 @@ class MediaMeter(Protocol):
     def switched(self, stream: str, reason: str) -> None:
         """Count a switch to the stream's other encoder, made because of `reason`."""
 
+    def taken_over(self, stream: str, role: str) -> None:
+        """Count a takeover: a newer encoder came while the one of its role was sending well."""
+
     def source(self, stream: str, role: str, *, health: float, on_air: bool) -> None:
         """Report one encoder's health, 0 to 1, and whether it feeds the show."""
 

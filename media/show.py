@@ -233,6 +233,10 @@ class Show:
             self._further.begin()
             self._programme.end(self.now)
 
+    def rival_refused(self) -> None:
+        """Note that an encoder was refused that fought with the one on air."""
+        self._health.rival_refused(self.now)
+
     def _forget_run(self) -> None:
         if self._run is not None:
             self._run.report(self._meter, self.stream)

@@ -1,9 +1,11 @@
 """A stream: its publishers one after the other, its shows, its state.
 
-The newest authenticated publisher of a role always wins: it takes over at once. Which of the two
-roles is on air is decided by `media.standby`. The last publisher that leaves opens the grace; one
-that comes back within it continues the same show, clock and media sequence numbers. When the
-grace runs out the show ends; the next publisher starts a new one.
+The newest authenticated publisher of a role wins: the stream is its own at once, and what the one
+before sends stays on air only until the new one's first key frame. Who goes on fighting for a key
+is refused (`media.standby.contest`). Which of the two roles is on air is decided by
+`media.standby.switcher`. The last publisher that leaves opens the grace; one that comes back
+within it continues the same show, clock and media sequence numbers. When the grace runs out the
+show ends; the next publisher starts a new one.
 """
 
 from __future__ import annotations
@@ -14,20 +16,19 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from media.clock import ShowClock
-from media.diagnosis.findings import Code, Severity
-from media.excess import ExcessWatch
-from media.keys import KeyRequests
-from media.limits import LimitExceeded, Limits, check_format, check_tracks, narrow
+from media.diagnosis import sentences
+from media.limits import Limits, narrow
 from media.lineup import SOURCE
-from media.model import Kind, Packet, Role, TrackFormat
+from media.model import Role
+from media.publication import Publication
 from media.realtime import RealtimeFeed
-from media.settling import TrackChange
 from media.show import Show
 from media.slate.desk import recipe_for
-from media.standby.switcher import Switcher
+from media.standby.contest import Contest
+from media.standby.switcher import TAKEN_OVER_TEXT, Switcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from config.settings import Settings
     from media.hls.seams import TimedMetadata
@@ -84,115 +85,6 @@ class Host(Protocol):
         """Run `show.run()` in the background; a fault in it must not harm others."""
 
 
-class Publication:
-    """One publisher's hold on a stream (`ingest.source.Publication`)."""
-
-    def __init__(
-        self,
-        stream: Stream,
-        source: Source,
-        *,
-        on_revoked: Callable[[str], None],
-        limits: Limits,
-        on_key_wanted: Callable[[], None] | None = None,
-    ) -> None:
-        self._stream = stream
-        self.source = source
-        self._limits = limits
-        self._watch = ExcessWatch(limits)
-        self._excess = False
-        self._tracks: set[tuple[Kind, int]] = set()
-        self._on_revoked = on_revoked
-        self.keys = KeyRequests(on_key_wanted or _nobody, stream.host.now_ns)
-        """Asks the encoder for key frames."""
-        self.closed = False
-        self.packets = 0
-
-    @property
-    def stream(self) -> str:
-        """Name of the stream."""
-        return self._stream.name
-
-    @property
-    def lead_s(self) -> float:
-        """Seconds by which the encoder is ahead of real time: slow its reading down above 1."""
-        return 0.0 if self.closed else self._stream.switcher.lead_s(self.source)
-
-    def set_format(self, track: int, track_format: TrackFormat) -> None:
-        """Announce or change a track; raises `media.model.FormatRefused`."""
-        check_format(track_format, self._limits)
-        self._tracks.add((track_format.kind, track))
-        check_tracks(len(self._tracks), self._limits)
-        if self.closed:
-            return
-        if track == 0:
-            self._stream.switcher.set_format(self.source, track_format)
-        else:
-            change = TrackChange(track=track, kind=track_format.kind, format=track_format)
-            self._stream.switcher.change_track(self.source, change)
-
-    def describe_sound(self, languages: Mapping[int, str]) -> None:
-        """Note the languages (BCP 47) of the encoder's audio tracks by their number."""
-        if not self.closed:
-            self._stream.switcher.describe_sound(self.source, languages)
-
-    def drop_track(self, track: int, kind: Kind) -> None:
-        """Note that the encoder ended a track."""
-        self._tracks.discard((kind, track))
-        if self.closed:
-            return
-        if track == 0:
-            self._stream.switcher.drop_track(self.source, kind)
-        else:
-            change = TrackChange(track=track, kind=kind, format=None)
-            self._stream.switcher.change_track(self.source, change)
-
-    def push(self, packet: Packet) -> None:
-        """Take one access unit in source time; raises `media.limits.LimitExceeded`."""
-        excess = self._watch.add(packet)
-        if excess is not None or self._excess:
-            self._note(excess)
-        if not self.closed:
-            self.packets += 1
-            if packet.key and packet.track == 0 and packet.kind is Kind.VIDEO:
-                self.keys.came()
-            self._stream.switcher.push(self.source, packet)
-
-    def _note(self, excess: str | None) -> None:
-        """Close the connection of an encoder that sends too much, or keep its finding current."""
-        if self.closed:
-            return
-        findings = self._stream.require_show().findings
-        if excess is None:
-            if self._watch.calm:
-                self._excess = False
-                findings.clear(Code.EXCESS)
-            return
-        if self._limits.on_excess == "close":
-            raise LimitExceeded(excess)
-        if not self._excess:
-            self._excess = True
-            log.warning("finding", stream=self.stream, code="excess", text=excess)
-            now_ms = self._stream.host.utc_ms()
-            findings.report(Code.EXCESS, Severity.WARNING, excess, now_ms=now_ms)
-
-    def close(self, reason: str) -> None:
-        """Let go of the stream. Idempotent."""
-        if not self.closed:
-            self._end()
-            self._stream.left(self, reason)
-
-    def revoke(self, text: str) -> None:
-        """Take the stream away; `text` tells the producer why."""
-        self._end()
-        self._on_revoked(text)
-
-    def _end(self) -> None:
-        self.closed = True
-        if self._excess:
-            self._stream.require_show().findings.clear(Code.EXCESS)
-
-
 class Stream:
     """See the module's docstring. All methods run on the event loop."""
 
@@ -209,8 +101,12 @@ class Stream:
             meter=host.meter,
             return_s=_return_s(host.settings),
             now_ns=host.now_ns,
+            dismiss=self._dismiss,
         )
         self._publications: dict[Role, Publication] = {}
+        self._outgoing: Publication | None = None
+        """On air, though a newer publisher has its role, until that one can begin."""
+        self._contests = {role: Contest() for role in Role}
         self._left_ns: int | None = None
         self._ended_ns: int | None = None
         self._ahead_ns: int | None = None
@@ -259,11 +155,16 @@ class Stream:
     ) -> Publication:
         """Start a publisher's run; one in progress in the same role is taken over at once.
 
+        Its pictures stay on air until the newer one's first key frame; then it is revoked.
         `limits` bound what it may send; None: the server's. `on_key_wanted`: `request_key`.
         """
-        if (previous := self._publications.pop(role, None)) is not None:
-            log.info("publisher taken over", stream=self.name, role=role.value, protocol=protocol)
-            previous.revoke("Another encoder publishes this stream now.")
+        contest = self._contests[role]
+        if self.switcher.is_well(role):
+            contest.taken_over(self.host.now_ns())
+            self.host.meter.taken_over(self.name, role.value)
+        else:
+            contest.forget()
+        previous = self._publications.pop(role, None)
         if self.show is None or self.show.ended:
             self._new_show()
         self._left_ns = None
@@ -274,8 +175,38 @@ class Stream:
             limits=limits or narrow(self.host.settings.limits),
             on_key_wanted=on_key_wanted,
         )
+        if previous is not None:
+            log.info("publisher taken over", stream=self.name, role=role.value, protocol=protocol)
+            if self.switcher.outgoing is previous.source:
+                self._outgoing = previous
+            else:
+                previous.revoke(TAKEN_OVER_TEXT)
         log.info("publisher connected", stream=self.name, role=role.value, protocol=protocol)
         return publication
+
+    def refusal(self, role: Role) -> str | None:
+        """Say why a newcomer may not publish in a role now; None where it may.
+
+        Each refusal is counted and prolongs the time (`media.standby.contest`).
+        """
+        if not self.switcher.is_well(role) or not self._contests[role].refuses(self.host.now_ns()):
+            return None
+        self.require_show().rival_refused()
+        return sentences.KEY_TAKEN
+
+    def yield_to_next(self, role: Role) -> None:
+        """Let the next newcomer of a role take over for good; the one on air then is the rival."""
+        log.info("next publisher wanted", stream=self.name, role=role.value)
+        self._contests[role].settle()
+
+    def _dismiss(self, source: Source, text: str) -> None:
+        """Send away the older or the newer publisher of a role: the other one is on air."""
+        outgoing, self._outgoing = self._outgoing, None
+        assert outgoing is not None
+        if outgoing.source is not source:
+            role = source.role
+            outgoing, self._publications[role] = self._publications[role], outgoing
+        outgoing.revoke(text)
 
     def request_key(self, rung: str = SOURCE) -> None:
         """Have a rung's encoder make a key frame, at most once a second.
@@ -285,16 +216,27 @@ class Stream:
         if self.show is None or self.show.ended or self.show.ladder.realtime.request_key(rung):
             return
         on_air = self.switcher.on_air
-        for publication in self._publications.values():
+        for publication in self._present():
             if publication.source is on_air:
                 publication.keys.want()
+
+    def _present(self) -> list[Publication]:
+        """Return everyone who publishes."""
+        present = list(self._publications.values())
+        return present if self._outgoing is None else [*present, self._outgoing]
 
     def left(self, publication: Publication, reason: str) -> None:
         """Note that a publisher is gone (called by `Publication.close`)."""
         role = publication.source.role
-        if self._publications.get(role) is not publication:
+        outgoing = self._outgoing
+        if publication is outgoing:
+            self._outgoing = None
+        elif self._publications.get(role) is not publication:
             return
-        del self._publications[role]
+        elif outgoing is not None and outgoing.source.role is role:
+            self._publications[role], self._outgoing = outgoing, None
+        else:
+            del self._publications[role]
         log.info(
             "publisher left",
             stream=self.name,
@@ -364,7 +306,7 @@ class Stream:
         now = self.host.now_ns()
         if self._publications:
             self.switcher.tick()
-            for publication in self._publications.values():
+            for publication in self._present():
                 publication.keys.tick()
         elif self._ahead_ns is not None:
             if now - self._ahead_ns >= self.host.settings.streams.open_ahead_s * 1e9:
@@ -389,9 +331,11 @@ class Stream:
         `text` tells a publisher why it is sent away.
         """
         self._left_ns = self._ahead_ns = None
-        publications, self._publications = self._publications, {}
+        publications = self._present()
+        self._publications, self._outgoing = {}, None
+        self._contests = {role: Contest() for role in Role}
         self.switcher.clear()
-        for publication in publications.values():
+        for publication in publications:
             publication.revoke(text)
         if self.show is None or self.show.ended:
             return
@@ -405,10 +349,6 @@ class Stream:
         if state is not self.state:
             log.info("stream state", stream=self.name, state=state.value)
             self.state = state
-
-
-def _nobody() -> None:
-    """Ask an encoder that cannot be asked."""
 
 
 def _return_s(settings: Settings) -> float | None:

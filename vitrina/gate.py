@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from ingest.source import Approach
+    from media.publication import Publication
     from media.registry import Registry
-    from media.stream import Publication
     from overlay.service import CueService
     from restream.service import Restreamer
     from storage.streams import StreamStore
@@ -46,7 +46,10 @@ class Gate:
         self._allow = {s.name: AddressRule(s.allow) for s in settings.streams.list}
 
     async def authorize(self, approach: Approach) -> Grant:
-        """Find the stream of the key or the login, then ask the hook; raises `KeyRefused`."""
+        """Find the stream of the key or the login, then ask the hook; raises `KeyRefused`.
+
+        Also where two publishers fight for the stream, and the other one stays.
+        """
         grant = await self._identify(approach)
         if not self._allow.get(grant.stream, EVERYWHERE_RULE).allows(approach.address):
             raise KeyRefused(
@@ -54,6 +57,10 @@ class Gate:
                 "stream's allow-list.",
                 reason=Refusal.ADDRESS,
             )
+        stream = self._registry.get(grant.stream)
+        rival = stream.refusal(grant.role) if stream is not None else None
+        if rival is not None:
+            raise KeyRefused(rival, reason=Refusal.CONTESTED)
         closer = await self._hook.ask(approach, grant) if self._hook is not None else None
         own = self._own_limits.get(grant.stream)
         return replace(grant, limits=narrow(self._limits, own, closer))

@@ -175,6 +175,12 @@ class Telemetry:
         self._switches = f.counter(
             "ingest_switches_total", "Switches to a stream's other encoder.", "stream", "reason"
         )
+        self._takeovers = f.counter(
+            "ingest_takeovers_total",
+            "Encoders that came while another one with the key was sending well.",
+            "stream",
+            "role",
+        )
         self._health = f.gauge(
             "ingest_health", "How well an encoder sends, 0 to 1.", "stream", "role"
         )
@@ -418,6 +424,10 @@ class Telemetry:
     def switched(self, stream: str, reason: str) -> None:
         """Another encoder went on air."""
         self._switches(stream, reason).inc()
+
+    def taken_over(self, stream: str, role: str) -> None:
+        """A newer encoder came while the one of its role was sending well."""
+        self._takeovers(stream, role).inc()
 
     def source(self, stream: str, role: str, *, health: float, on_air: bool) -> None:
         """Health and place of one encoder."""

@@ -112,6 +112,10 @@ class View:
         except SourceRefused as err:
             raise SourceUnavailable(str(err)) from None
 
+    def yield_to_next(self, role: str) -> None:
+        """Let the next encoder of a role take over from the one on air, for good."""
+        self.stream.yield_to_next(Role(role))
+
     def rendition(self, name: str) -> Rendition | None:
         """Return one rendition of the current show."""
         show = self.stream.show

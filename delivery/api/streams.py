@@ -115,6 +115,13 @@ async def choose_source(request: web.Request) -> web.Response:
     return web.json_response(summary(request, view))
 
 
+async def yield_to_next(request: web.Request) -> web.Response:
+    """`POST /streams/S/takeover`."""
+    view = require_stream(request)
+    view.yield_to_next(query_choice(request, "role", _ROLES))
+    return web.json_response(summary(request, view))
+
+
 _ROLES = ("primary", "backup")
 _STREAMS = "/api/v1/streams"
 _STREAM = "/api/v1/streams/{stream}"
@@ -208,6 +215,24 @@ ROUTES = (
         body=ChosenSource,
         answers={200: Answer(description="The stream.", model=Stream)},
         errors=(404, 409),
+    ),
+    Route(
+        method="POST",
+        path=f"{_STREAM}/takeover",
+        name="yield_to_next",
+        summary="Of two encoders that fight for a key, let in the one that is refused",
+        handler=yield_to_next,
+        scope=Scope.PRODUCER,
+        tag="streams",
+        parameters=(
+            Parameter(
+                name="role",
+                description="`backup`: the encoders with the backup key.",
+                schema={"type": "string", "enum": list(_ROLES), "default": "primary"},
+            ),
+        ),
+        answers={200: Answer(description="The stream.", model=Stream)},
+        errors=(404,),
     ),
     Route(
         method="POST",

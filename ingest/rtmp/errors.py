@@ -20,6 +20,7 @@ class Fault(StrEnum):
     KEY = "key"
     ADDRESS = "address"
     HOOK = "hook"
+    CONTESTED = "contested"
     TLS = "tls"
     EXCESS = "excess"
     TIMEOUT = "timeout"

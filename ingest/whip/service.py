@@ -28,7 +28,12 @@ log = structlog.get_logger(__name__)
 LINES_PER_S = 5
 LINES_BURST_S = 20
 """Lines about publishers that are refused: who knocks for ever must not fill the disk."""
-_STATUS = {Refusal.KEY: 401, Refusal.ADDRESS: 403, Refusal.HOOK: 403}
+_STATUS = {
+    Refusal.KEY: 401,
+    Refusal.ADDRESS: 403,
+    Refusal.HOOK: 403,
+    Refusal.CONTESTED: 409,
+}
 
 
 class WhipDoor:

@@ -58,6 +58,8 @@ class Measurements:
     """In the last five minutes."""
     takeovers: int
     """In the last five minutes, from an encoder that was still sending."""
+    rivals_refused: int
+    """In the last five minutes, because two encoders fought for a key."""
     observed: Observed | None
     """The publisher's packets; None while there is none."""
     protocol: str = ""

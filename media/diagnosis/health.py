@@ -48,6 +48,7 @@ class Health:
         self._repairs: Counter[str] = Counter()
         self._began: deque[int] = deque(maxlen=RECONNECTS_KEPT)
         self._contested: deque[int] = deque(maxlen=RECONNECTS_KEPT)
+        self._refused: deque[int] = deque(maxlen=RECONNECTS_KEPT)
         self._runs = 0
         self._dropped = 0
         self._damaged = 0
@@ -61,6 +62,10 @@ class Health:
         self._runs += 1
         if self._runs > 1:
             (self._contested if contested else self._began).append(now)
+
+    def rival_refused(self, now: int) -> None:
+        """Note that an encoder was refused that fought with the one on air."""
+        self._refused.append(now)
 
     def left(self) -> None:
         """Note that the publisher is gone."""
@@ -80,7 +85,7 @@ class Health:
 
     def _measure(self, now: int, run: Run | None) -> Measurements:
         oldest = now - RECONNECT_MINUTES * 60 * TICKS_PER_SECOND
-        for moments in (self._began, self._contested):
+        for moments in (self._began, self._contested, self._refused):
             while moments and moments[0] < oldest:
                 moments.popleft()
         formats = run.formats if run is not None else {}
@@ -107,6 +112,7 @@ class Health:
             worker_restarts=self._ladder.restarts - self._restarts,
             reconnects=len(self._began),
             takeovers=len(self._contested),
+            rivals_refused=len(self._refused),
             observed=run.observer.look(now) if run is not None else None,
             protocol=run.protocol if run is not None else "",
         )

@@ -260,9 +260,9 @@ def _reconnects(m: Measurements, is_open: bool) -> Opinion:
 
 
 def _key_contested(m: Measurements, is_open: bool) -> Opinion:
-    if m.takeovers < (FAIR_RECONNECTS if is_open else RECONNECTS):
+    if m.takeovers + m.rivals_refused < (FAIR_RECONNECTS if is_open else RECONNECTS):
         return None
-    return sentences.key_contested(m.takeovers, RECONNECT_MINUTES)
+    return sentences.key_contested(m.takeovers, m.rivals_refused, RECONNECT_MINUTES)
 
 
 def _repaired(reason: str, text: str) -> Callable[[Measurements, bool], Opinion]:

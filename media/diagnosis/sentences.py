@@ -199,8 +199,21 @@ def bitrate_unsteady(lowest_bps: int, highest_bps: int) -> str:
     )
 
 
-def key_contested(count: int, minutes: int) -> str:
-    """Encoders with the same key end each other's connection."""
+KEY_TAKEN = (
+    "Another encoder is publishing with this stream key, and took turns with this one: stop one of "
+    "them, or give it the backup key."
+)
+"""To the one of two rivals that is refused."""
+
+
+def key_contested(count: int, refused: int, minutes: int) -> str:
+    """Encoders with the same key end each other's connection, or would if they were let."""
+    if refused:
+        often = "once" if refused == 1 else f"{refused} times"
+        return (
+            "Another encoder fights for the show with the same stream key and was refused "
+            f"{often} in {minutes} minutes: stop one of the two, or give it the backup key."
+        )
     return (
         f"Two encoders publish with the same stream key and took the show from each other {count} "
         f"times in {minutes} minutes: stop one of them, or give it the backup key."

@@ -11,6 +11,9 @@ from media.standby.hold import KeyHold
 from media.standby.rule import ILL, WELL, Condition
 from media.standby.vitals import SECOND_NS, Assessment, Vitals
 
+SOUND_ALONE_NS = SECOND_NS // 2
+"""Sound that comes first waits this long for pictures to be announced."""
+
 
 class SourceState(StrEnum):
     """What an encoder is to the show."""
@@ -62,6 +65,16 @@ class Source:
     def pictures(self) -> bool:
         """Whether the encoder announced pictures."""
         return Kind.VIDEO in self.formats
+
+    @property
+    def sends_pictures(self) -> bool:
+        """Whether it sent pictures that a decoder can begin with."""
+        return self.pictures and self.vitals.key_ns is not None
+
+    def sound_alone(self, now_ns: int) -> bool:
+        """Whether it sends sound, and it is clear that it announces no pictures."""
+        since_ns = self.hold.since_ns
+        return not self.pictures and since_ns is not None and now_ns - since_ns >= SOUND_ALONE_NS
 
     def judge(self, now_ns: int) -> Condition:
         """Assess the run and remember for how long it has been well or ill."""

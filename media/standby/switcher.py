@@ -3,7 +3,8 @@
 The one on air goes straight into the show; the other is measured and its packets since its newest
 key frame are held, so that it can go on from there when the first one fails (`catchup.py`). A
 move that nothing forces waits for the target's next key frame while the old encoder still feeds
-the show.
+the show. So does a takeover: the newer encoder of a role has its place at once, and the pictures
+of the one before stay on air until it can begin.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import structlog
 from media.diagnosis import sentences
 from media.diagnosis.findings import Code, Severity
 from media.model import TICKS_PER_SECOND, Kind, Packet, Role, TrackFormat
+from media.programme import Feeder
 from media.settling import TrackChange
 from media.standby.catchup import catch_up
-from media.standby.rule import Reason, StandbyRule, other
+from media.standby.rule import ILL, Reason, StandbyRule, other
 from media.standby.source import Source, SourceRefused, SourceState, SourceView
 from media.standby.vitals import SECOND_NS, Assessment, Vitals
 
@@ -31,14 +33,22 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+TAKEN_OVER_TEXT = "Another encoder publishes this stream now."
+NO_PICTURES_TEXT = (
+    "No key frame came for 10 s, so the encoder before stays on air: check the picture, set the "
+    "keyframe interval to 2 s and start again."
+)
 NOTE_NS = 60 * SECOND_NS
 """A switch that needs nobody's attention stays a finding for this long."""
+KEY_PATIENCE_NS = 10 * SECOND_NS
+"""A newer encoder without a key frame for so long goes, and not the one whose pictures are on."""
 
 
 class Switcher:
     """See the module's docstring. All methods run on the event loop.
 
-    `show`: the stream's current show; `return_s`: `StandbyRule`; `now_ns`: monotonic clock.
+    `show`: the stream's current show; `return_s`: `StandbyRule`; `now_ns`: monotonic clock;
+    `dismiss`: told which encoder is no longer wanted, with a sentence for it.
     """
 
     def __init__(
@@ -49,15 +59,19 @@ class Switcher:
         meter: MediaMeter,
         return_s: float | None,
         now_ns: Callable[[], int],
+        dismiss: Callable[[Source, str], None],
     ) -> None:
         self._stream = stream
         self._show = show
         self._meter = meter
         self._return_s = return_s
         self._now_ns = now_ns
+        self._dismiss = dismiss
         self._rule = StandbyRule(return_s=return_s)
         self._sources: dict[Role, Source] = {}
         self._on_air: Source | None = None
+        self._outgoing: Source | None = None
+        """The one on air while a newer encoder has its place and cannot begin yet."""
         self._pending: Move | None = None
         self._views: dict[Role, SourceView] = {}
         self._note_until_ns: int | None = None
@@ -69,14 +83,37 @@ class Switcher:
         """The encoder that feeds the show."""
         return self._on_air
 
+    @property
+    def outgoing(self) -> Source | None:
+        """The encoder on air that a newer one of its role waits to follow."""
+        return self._outgoing
+
     def get(self, role: Role) -> Source | None:
-        """Return the encoder that is connected in a role."""
+        """Return the encoder that is connected in a role; of two the newer one."""
         return self._sources.get(role)
+
+    def _shown(self, role: Role) -> Source | None:
+        """Return the encoder of a role that viewers see, or would see."""
+        outgoing = self._outgoing
+        if outgoing is not None and outgoing.role is role:
+            return outgoing
+        return self._sources.get(role)
+
+    @property
+    def _successor(self) -> Source | None:
+        """The encoder that has the place of the one on air."""
+        if self._on_air is None:
+            return None
+        source = self._sources.get(self._on_air.role)
+        return source if source is not self._on_air else None
 
     # ── encoders come and go ─────────────────────────────────────────────────────────────────
 
     def connect(self, *, role: Role, protocol: str, wrap_ticks: int) -> Source:
-        """Take in an encoder; one in the same role is replaced."""
+        """Take in an encoder; one in the same role is replaced.
+
+        It is `outgoing` afterwards where its pictures stay on air; `dismiss` tells their end.
+        """
         old = self._sources.get(role)
         now_ns = self._now_ns()
         contested = old is not None and bool(old.formats) and not old.vitals.silent(now_ns)
@@ -87,15 +124,30 @@ class Switcher:
             vitals=Vitals(wrap_ticks=wrap_ticks, start_ns=now_ns),
         )
         if self._on_air is None or self._on_air is old:
-            self._on_air = source
-            self._show().begin_run(protocol=protocol, wrap_ticks=wrap_ticks, contested=contested)
+            if old is not None and self._is_seen(old, now_ns):
+                self._outgoing = old
+            else:
+                self._on_air = source
+                show = self._show()
+                show.begin_run(protocol=protocol, wrap_ticks=wrap_ticks, contested=contested)
         self._pending = None
         self._look()
         return source
 
     def leave(self, source: Source) -> None:
-        """Let go of an encoder; the other one, if there is one, goes on air at once."""
+        """Let go of an encoder; the other one, if there is one, goes on air at once.
+
+        One that left before it could follow the `outgoing` one leaves that one its place.
+        """
+        if source is self._outgoing:
+            self._outgoing = None
+            source.assessment = Assessment(score=0.0, complaint="closed its connection")
+            self.tick()
+            return
         if self._sources.get(source.role) is not source:
+            return
+        if source is self._successor and self._outgoing is not None:
+            self._keep_outgoing()
             return
         del self._sources[source.role]
         self._rule.gone(source.role)
@@ -108,13 +160,33 @@ class Switcher:
             self._show().end_run()
         self.tick()
 
+    def _is_seen(self, source: Source, now_ns: int) -> bool:
+        """Whether the encoder on air sends pictures, and viewers see them."""
+        sends = source.sends_pictures and not source.vitals.silent(now_ns)
+        return sends and self._show().feeder is Feeder.ENCODER
+
+    def is_well(self, role: Role) -> bool:
+        """Whether the encoder of a role (of two the one on air) sends what can be shown."""
+        source, now_ns = self._shown(role), self._now_ns()
+        if source is None or not source.formats or source.vitals.silent(now_ns):
+            return False
+        shows = source.sends_pictures or not source.pictures
+        return shows and source.vitals.assess(now_ns).score >= ILL
+
+    def _keep_outgoing(self) -> None:
+        """Give the one on air its place back."""
+        assert self._outgoing is not None
+        self._sources[self._outgoing.role] = self._outgoing
+        self._outgoing = None
+        self._look()
+
     def clear(self) -> None:
         """Forget every encoder: the show is over."""
         for role in self._sources:
             self._meter.source(self._stream, role.value, health=0.0, on_air=False)
         self._sources = {}
         self._views = {}
-        self._on_air = self._pending = self._note_until_ns = None
+        self._on_air = self._outgoing = self._pending = self._note_until_ns = None
 
     # ── what they send ───────────────────────────────────────────────────────────────────────
 
@@ -163,6 +235,8 @@ class Switcher:
             self._meter.dropped(self._stream, "standby", source.hold.dropped - dropped)
         if self._on_air is not None and self._on_air.vitals.silent(packet.arrived_ns):
             self.tick()
+        if source is self._successor and source.pictures and _starts(source, packet):
+            self._follow(source)
         pending = self._pending
         if pending is None or pending.role is not source.role:
             return
@@ -209,15 +283,39 @@ class Switcher:
         self._look_at_decoder()
         conditions = {role: source.judge(now_ns) for role, source in self._sources.items()}
         if self._on_air is not None:
+            if self._successor is not None:
+                del conditions[self._on_air.role]  # it is no reason to stay
+            if self._outgoing is not None:
+                conditions[self._outgoing.role] = self._outgoing.judge(now_ns)
             move = self._rule.decide(self._on_air.role, conditions)
             self._pending = move
             if move is not None and (move.at_once or not self._sources[move.role].pictures):
                 self._go(move)
+            self._await_successor(now_ns)
         self._look()
         self._measure(now_ns)
         if self._note_until_ns is not None and now_ns >= self._note_until_ns:
             self._note_until_ns = None
             self._show().findings.clear(Code.STANDBY)
+
+    def _await_successor(self, now_ns: int) -> None:
+        """End the wait for a newer encoder's first key frame where that is of no use."""
+        new, old = self._successor, self._outgoing
+        if new is None or (self._pending is not None and self._pending.at_once):
+            return
+        if old is None or not self._is_seen(old, now_ns) or new.sound_alone(now_ns):
+            self._follow(new)
+        elif now_ns - new.vitals.start_ns >= KEY_PATIENCE_NS:
+            log.info("newcomer without pictures", stream=self._stream, role=new.role.value)
+            self._keep_outgoing()
+            self._dismiss(new, NO_PICTURES_TEXT)
+
+    def _follow(self, new: Source) -> None:
+        """Let a newer encoder begin in place of the one before."""
+        old = self._outgoing
+        contested = old is not None and not old.vitals.silent(self._now_ns())
+        self._feed(new, contested=contested)
+        self._look()
 
     def _look_at_decoder(self) -> None:
         """Charge what the decoder refused to the encoder on air."""
@@ -241,8 +339,17 @@ class Switcher:
             self._switch(move)
 
     def _switch(self, move: Move) -> None:
-        """Put the other encoder on air: by its held key frame, else from its next one."""
+        """Put the other encoder on air."""
         old, new = self._on_air, self._sources[move.role]
+        self._feed(new, switched=True)
+        self._meter.switched(self._stream, move.reason.value)
+        self._note(move, old)
+        self._look()
+        self._measured_ns = 0
+        self._measure(self._now_ns())
+
+    def _feed(self, new: Source, *, switched: bool = False, contested: bool = False) -> None:
+        """Feed the show from an encoder: by its held key frame, else from its next one."""
         show = self._show()
         after_ns = show.clock.monotonic_ns(show.newest)
         held = new.hold.release(after_ns, pictures=new.pictures)
@@ -252,7 +359,12 @@ class Switcher:
             held = catch_up(held, after_ns, wrap_ticks=new.wrap_ticks, stretch=alone)
         self._pending = None
         self._on_air = new
-        show.begin_run(protocol=new.protocol, wrap_ticks=new.wrap_ticks, switched=True)
+        show.begin_run(
+            protocol=new.protocol,
+            wrap_ticks=new.wrap_ticks,
+            switched=switched,
+            contested=contested,
+        )
         for track_format in new.formats.values():
             show.set_format(track_format)
         show.describe_sound(new.languages)
@@ -260,11 +372,9 @@ class Switcher:
             show.change_track(TrackChange(track=track, kind=kind, format=track_format))
         for packet in held:
             show.push(packet)
-        self._meter.switched(self._stream, move.reason.value)
-        self._note(move, old)
-        self._look()
-        self._measured_ns = 0
-        self._measure(self._now_ns())
+        old, self._outgoing = self._outgoing, None
+        if old is not None:
+            self._dismiss(old, TAKEN_OVER_TEXT)
 
     def _note(self, move: Move, old: Source | None) -> None:
         """Tell the producer which encoder is on air, and why."""
@@ -301,7 +411,7 @@ class Switcher:
         now_ns = self._now_ns()
         now_ms = self._show().clock.utc_ms(self._show().clock.now(now_ns))
         for role in Role:
-            source, known = self._sources.get(role), self._views.get(role)
+            source, known = self._shown(role), self._views.get(role)
             if source is None:
                 if known is not None and known.state is not SourceState.FAILED:
                     self._views[role] = replace(
@@ -325,7 +435,8 @@ class Switcher:
         if now_ns - self._measured_ns < SECOND_NS:
             return
         self._measured_ns = now_ns
-        for role, source in self._sources.items():
+        for role in self._sources:
+            source = self._shown(role) or self._sources[role]
             score = source.assessment.score
             self._meter.source(
                 self._stream, role.value, health=score, on_air=source is self._on_air

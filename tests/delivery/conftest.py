@@ -161,6 +161,9 @@ class FakeStream:
             raise SourceUnavailable("No primary encoder is connected.")
         self.source = role
 
+    def yield_to_next(self, role):
+        self.source = f"next {role}"
+
     def summary(self):
         tracks: list = []
         return {

@@ -406,6 +406,15 @@ async def test_an_encoder_may_be_put_on_air(site):
         assert response.status == 422
 
 
+async def test_a_refused_rival_may_be_let_in(site):
+    for query, role in (("", "primary"), ("?role=backup", "backup")):
+        async with site.call("POST", f"/api/v1/streams/demo/takeover{query}") as response:
+            assert response.status == 200
+            assert (await response.json())["source"] == f"next {role}"
+    async with site.call("POST", "/api/v1/streams/demo/takeover?role=third") as response:
+        assert response.status == 422
+
+
 async def test_a_show_may_be_opened_ahead_and_ended(site):
     async with site.call("POST", "/api/v1/streams/demo/open") as response:
         assert response.status == 409

@@ -21,10 +21,11 @@ from media.ladder import Encoders
 from media.limits import LimitExceeded, narrow
 from media.meter import NoMeter
 from media.model import Codec, FormatRefused, Kind, Packet, Role, TrackFormat
+from media.publication import Publication
 from media.registry import Registry
 from media.show import Show
 from media.slate.loop import SlateOrder
-from media.stream import KEEP_ENDED_S, OpenRefused, Publication, State, Stream
+from media.stream import KEEP_ENDED_S, OpenRefused, State, Stream
 from media.tap import Tap
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain

@@ -20,9 +20,10 @@ from media.hls.seams import NoMetadata
 from media.meter import NoMeter
 from media.model import TICKS_PER_SECOND, Kind, Packet, Role
 from media.programme import Feeder
+from media.publication import Publication
 from media.show import Show
 from media.standby.source import SourceRefused
-from media.stream import Publication, Stream
+from media.stream import Stream
 from media.tap import Tap
 from tests.media.test_show_scenarios import (
     FORMATS,

@@ -8,6 +8,7 @@ import pytest
 
 from config.settings import Settings
 from ingest.source import Approach, KeyRefused, Refusal
+from media.model import Role
 from storage.streams import StreamRecord
 from vitrina.gate import Admin, Gate
 
@@ -24,6 +25,7 @@ class Names:
 
     def __init__(self):
         self.names = set()
+        self.streams = {}
         self.dropped = []
 
     def all(self):
@@ -31,6 +33,9 @@ class Names:
 
     def add(self, name):
         self.names.add(name)
+
+    def get(self, name):
+        return self.streams.get(name)
 
     def remove(self, name):
         self.names.discard(name)
@@ -137,6 +142,21 @@ async def test_a_streams_own_limits_come_with_the_grant():
     grant = await gate(limits={"max_bitrate_kbps": 500}).authorize(approach())
     assert grant.limits.max_bitrate_kbps == 500
     assert grant.limits.max_width == Settings().limits.max_width
+
+
+async def test_who_fights_for_a_stream_is_refused_and_the_hook_not_asked():
+    class Contested:
+        def refusal(self, role):
+            return "Another encoder is publishing." if role is Role.PRIMARY else None
+
+    tree = {"streams": {"list": [{"name": "a", "key": "k", "backup_key": "b"}]}}
+    names = Names()
+    names.streams["a"] = Contested()
+    door = Gate(settings=Settings.model_validate(tree), store=NoKeys(), registry=names)
+    with pytest.raises(KeyRefused, match="Another encoder is publishing") as refused:
+        await door.authorize(approach())
+    assert refused.value.reason is Refusal.CONTESTED
+    assert (await door.authorize(approach("b"))).role is Role.BACKUP
 
 
 def login(key="", **query):

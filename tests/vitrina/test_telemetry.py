@@ -43,6 +43,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     meter.slate(stream, 1.5)
     meter.pressure(stream, 1)
     meter.switched(stream, "silent")
+    meter.taken_over(stream, "primary")
     meter.source(stream, "backup", health=0.5, on_air=True)
     meter.finding(stream, "keyframe_interval", "opened")
     meter.restream_state(stream, "other", 3)

@@ -25,6 +25,7 @@ from ingest.rtmp.adobe import AdobeLogins
 from ingest.source import Approach, KeyRefused
 from media.limits import check_format, narrow
 from media.model import TrackFormat
+from media.registry import Registry
 from storage.database import Database, sqlite_url
 from storage.migrate import upgrade
 from storage.streams import KeyOwner, StreamStore
@@ -337,7 +338,7 @@ async def test_a_restart_forgets_no_refusal(tmp_path: Path) -> None:
     for _ in range(2):
         database = Database(url)
         await upgrade(database)
-        gate = Gate(settings=Settings(), store=StreamStore(database), registry=None)  # type: ignore[arg-type]
+        gate = Gate(settings=Settings(), store=StreamStore(database), registry=Registry(None))  # type: ignore[arg-type]
 
         def approach(key: str) -> Approach:
             return Approach(protocol="rtmp", address="192.0.2.1", key=key)

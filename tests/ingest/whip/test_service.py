@@ -247,6 +247,10 @@ async def test_who_may_not_publish_is_told_why() -> None:
             home.gate.refusal = KeyRefused("Sold out.", reason=Refusal.HOOK)
             with refusal(403, "Sold out"):
                 await home.post(offer)
+            home.gate.refusal = KeyRefused("Another one publishes.", reason=Refusal.CONTESTED)
+            with refusal(409, "Another one publishes"):
+                await home.post(offer)
+            home.gate.refusal = KeyRefused("Sold out.", reason=Refusal.HOOK)
             undecided = KeyRefused("Not found out.", reason=Refusal.HOOK, undecided=True)
             sold_out, home.gate.refusal = home.gate.refusal, undecided
             with refusal(503, "Not found out"):
@@ -255,8 +259,8 @@ async def test_who_may_not_publish_is_told_why() -> None:
             home.gate.hold = asyncio.Event()
             with refusal(503, "could not be checked in time"):
                 await home.post(offer)
-            assert home.session_meter.refused == [401, 401, 403, 403, 403, 503, 503]
-            assert home.meter.rejections == {"key": 2, "address": 1, "hook": 2}
+            assert home.session_meter.refused == [401, 401, 403, 403, 403, 409, 503, 503]
+            assert home.meter.rejections == {"key": 2, "address": 1, "hook": 2, "contested": 1}
             assert len(home.sessions) == 0
             for _ in range(300):
                 home.gate.hold.set()

@@ -64,6 +64,7 @@ WELL = Measurements(
     worker_restarts=0,
     reconnects=0,
     takeovers=0,
+    rivals_refused=0,
     observed=GOOD,
 )
 _OBSERVED = set(Observed.__dataclass_fields__)

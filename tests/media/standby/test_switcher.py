@@ -10,8 +10,9 @@ import pytest
 from media.bitstream import describe
 from media.diagnosis.findings import Code, Severity
 from media.model import Codec, Kind, Packet, Role, TrackFormat
+from media.publication import Publication
 from media.standby.source import SourceRefused, SourceState
-from media.stream import Publication, State, Stream
+from media.stream import State, Stream
 from media.transcode.pressure import Strain
 from tests.media.test_show import Clip
 from tests.media.test_stream import Host
@@ -34,11 +35,15 @@ class Meter:
 
     def __init__(self) -> None:
         self.switches: list[str] = []
+        self.takeovers: list[str] = []
         self.sources: dict[str, tuple[float, bool]] = {}
         self.lost: dict[str, int] = {}
 
     def switched(self, _stream: str, reason: str) -> None:
         self.switches.append(reason)
+
+    def taken_over(self, _stream: str, role: str) -> None:
+        self.takeovers.append(role)
 
     def source(self, _stream: str, role: str, *, health: float, on_air: bool) -> None:
         self.sources[role] = (health, on_air)
@@ -366,6 +371,7 @@ def test_a_newer_encoder_of_a_role_replaces_only_that_one(studio: Studio):
     studio.run(5)
     assert studio.meter.switches == []
     studio.connect(PRIMARY, phase=9000)
+    studio.run(0.1)
     assert primary.revoked == ["Another encoder publishes this stream now."]
     studio.run(5)
     assert studio.last().startswith("primary:9")

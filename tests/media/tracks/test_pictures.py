@@ -11,9 +11,9 @@ from config.settings import LadderSettings, RungSettings
 from media.diagnosis.findings import Code
 from media.model import Codec, Kind, Packet, Role, TrackFormat
 from media.programme import Feeder
+from media.publication import Publication
 from media.settling import TrackChange
 from media.slate.desk import SlateRecipe
-from media.stream import Publication
 from tests.media.standby.test_switcher import Encoder, h264
 from tests.media.standby.test_switcher import Studio as Pair
 from tests.media.test_realtime import Ear
