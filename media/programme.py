@@ -46,6 +46,8 @@ Not as far as that: viewers hold a second of media, and wait for the slate's fir
 """
 LATE = 5 * TICKS_PER_SECOND
 """A link that has not caught up with the slate by then is as fast as it will be."""
+SOUND_WAIT = 3 * TICKS_PER_SECOND // 10
+"""Under the slate silence waits for an encoder's sound that is at most this far behind it."""
 CATCH_UP = 3 * TICKS_PER_SECOND
 """A slate that comes late begins at most this far in the past."""
 SLOW_PICTURES = 3
@@ -231,7 +233,9 @@ class Programme:
             return False
         reel = self._reels.get(Kind.AUDIO)
         if reel is not None and packet.dts < reel.next - TOLERANCE:
-            self._held = True
+            self._held = not self._too_late(reel.next - packet.dts)
+            if not self._held:
+                self._late_since = self._late_since or run.heard
             return False
         self._held = False
         self._play_sound(packet.dts - TOLERANCE)
@@ -239,6 +243,10 @@ class Programme:
         self._on[Kind.AUDIO] = Feeder.ENCODER
         self._packager.announce(announced)
         return True
+
+    def _too_late(self, behind: int) -> bool:
+        """Whether sound would leave the slate's pictures without any for too long."""
+        return self._on.get(Kind.VIDEO) is Feeder.SLATE and behind > SOUND_WAIT
 
     def _alone(self, run: Run, dts: int) -> bool:
         """Whether it is clear that no picture will come with this sound."""

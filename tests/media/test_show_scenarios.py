@@ -1106,3 +1106,20 @@ async def test_runs_with_a_head_start_do_not_carry_the_show_into_the_future(slat
     assert world.show.lead < TICKS_PER_SECOND
     if slate:
         assert gaps(world) == {"source": 0, "audio": 0}
+
+
+@pytest.mark.parametrize("late_ms", [1500, 2500, 4000])
+async def test_sound_that_comes_back_late_leaves_the_slate_its_silence(late_ms: int):
+    world = World(LADDERS[1], slate=True)
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(12_000)
+    world.delay_ms = late_ms
+    await watched(world, 1200, Feeder.SLATE)
+    audio = world.show.lineup.get("audio")
+    assert audio is not None
+    for _ in range(120):
+        await world.pass_time(100)
+        # Players hold a second of media: they would stop.
+        assert world.show.now - (audio.edge or 0) < TICKS_PER_SECOND, world.show.feeder
+    assert world.show.feeder is Feeder.ENCODER
+    assert set(gaps(world).values()) == {0}
