@@ -143,7 +143,7 @@ async def measure(count: int, seconds: float, mbps: float, profile: bool) -> dic
     stage = Stage({"source": film(width=640, height=360, bit_rate=round(mbps * 1e6))})
     lags: list[float] = []
     async with Supervisor(meter=meter) as supervisor:
-        house = House(supervisor, meter, stage, SessionLimits(total=500, per_address=500))
+        house = House(supervisor, meter, stage, SessionLimits(total=500, per_address=500), 60_000)
         supervisor.spawn("play", stage.play)
         supervisor.spawn("whep", house.door.run)
         for _ in range(count):

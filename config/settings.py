@@ -148,6 +148,9 @@ class WhipSettings(Section):
     """WHIP sessions at once from one address."""
     max_sessions_per_key: int = Field(4, ge=2)
     """WHIP sessions at once with one key: the newest is on air, those before it are leaving."""
+    wrong_keys_per_minute: int = Field(60, ge=1, le=1_000_000)
+    """WHIP offers whose key is refused, from one address, a sixth of them at once; then 429 to all
+    whose key has not been let in before."""
     max_layers: int = Field(4, ge=1, le=8)
     """Simulcast layers of a publisher."""
     media_timeout_s: float = Field(10.0, gt=0, le=120)
@@ -156,6 +159,9 @@ class WhipSettings(Section):
     """WHEP sessions at once, over all streams."""
     whep_max_viewers_per_address: int = Field(50, ge=1)
     """WHEP sessions at once from one address."""
+    whep_offers_per_minute: int = Field(600, ge=1, le=1_000_000)
+    """WHEP offers from one address, a sixth of them at once; then 429. Behind a proxy that is not
+    in `http.trusted_proxies` all viewers share one."""
 
     @property
     def port_range(self) -> tuple[int, int]:

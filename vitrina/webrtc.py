@@ -92,6 +92,8 @@ def make_whep(
         cues=cues,
         meter=meter.webrtc,
         spawn=supervisor.spawn,
+        offers_per_minute=whip.whep_offers_per_minute,
+        crowd_of=crowd_of,
     )
 
 

@@ -13,6 +13,7 @@ from delivery.whep.stage import Attendance, Stage
 from delivery.whep.viewer import Viewer
 from webrtc.door import DoorRefused
 from webrtc.extensions import ExtensionMap
+from webrtc.offers import OfferRate
 from webrtc.sdp.errors import SdpError
 from webrtc.sdp.h264 import plays
 from webrtc.sdp.model import MediaKind
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from webrtc.sessions import Sessions
 
 RETRY_AFTER_S = 3
+AGAIN_WITHIN_S = 10
+"""Viewers behind one proxy who are told to wait do not come again all at once."""
 PULSE_S = 0.005
 REST_S = 0.05
 TICK_NS = 100_000_000
@@ -53,9 +56,16 @@ class WhepDoor:
         cues: CueSource,
         meter: WhepMeter,
         spawn: Spawn,
+        offers_per_minute: int,
+        crowd_of: Callable[[str], str],
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        """`offers_per_minute`: of one address; `crowd_of` says what addresses count as one."""
         self._sessions = sessions
+        self._offers, self._crowd_of = (
+            OfferRate(offers_per_minute, spread_s=AGAIN_WITHIN_S),
+            crowd_of,
+        )
         self._stream_of, self._cues = stream_of, cues
         self._meter, self._spawn, self._now_ns = meter, spawn, now_ns
         self._stages: dict[str, Stage] = {}
@@ -66,6 +76,7 @@ class WhepDoor:
     async def open(self, call: Call) -> Opened:
         """Answer a viewer's offer. Raises `DoorRefused`."""
         try:
+            self._admit(call)
             stage, stream = await self._stage_for(call)
         except DoorRefused as refused:
             self._sessions.refused(refused)
@@ -128,6 +139,17 @@ class WhepDoor:
         await self._sessions.close_all()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────
+
+    def _admit(self, call: Call) -> None:
+        """Refuse who offers too often, before anything of it is read."""
+        wait_s = self._offers.take(self._crowd_of(call.address), self._now_ns())
+        if wait_s is not None:
+            raise DoorRefused(
+                429,
+                "Too many offers came from your address: wait, and play LL-HLS meanwhile. Where "
+                "that is the address of a proxy, name it in http.trusted_proxies.",
+                retry_after_s=wait_s,
+            )
 
     async def _stage_for(self, call: Call) -> tuple[Stage, LiveStream]:
         if call.stream is None:

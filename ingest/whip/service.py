@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import structlog
 
+from ingest.addresses import crowd_of
+from ingest.auth import key_digest
 from ingest.source import Approach, KeyRefused, Refusal
 from ingest.whip.publisher import PROTOCOL, WhipPublisher
 from media.excess import Bucket
 from webrtc.door import DoorRefused
+from webrtc.offers import OfferRate
 from webrtc.sdp.whip import PublishPolicy, answer_publisher
 from webrtc.session import End
 from webrtc.sessions import RETRY_AFTER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from config.settings import WhipSettings
     from ingest.source import Grant, IngestMeter, PublishGate
     from webrtc.door import Call, Opened
@@ -28,6 +34,10 @@ log = structlog.get_logger(__name__)
 LINES_PER_S = 5
 LINES_BURST_S = 20
 """Lines about publishers that are refused: who knocks for ever must not fill the disk."""
+OFFERS_PER_MINUTE = 60
+"""With one key, ten at once; an encoder that reconnects every second needs no more."""
+MAX_KNOWN = 1024
+"""Keys, by their digests, that were let in and are checked again however many wrong ones come."""
 _STATUS = {
     Refusal.KEY: 401,
     Refusal.ADDRESS: 403,
@@ -49,8 +59,13 @@ class WhipDoor:
         rtp_meter: RtpMeter,
         key_interval_ms: int,
         check_timeout_s: float,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`key_interval_ms`: wanted distance of key frames. `check_timeout_s`: of a key's check."""
+        self._now_ns = now_ns
+        self._wrong = OfferRate(settings.wrong_keys_per_minute)
+        self._offers = OfferRate(OFFERS_PER_MINUTE)
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._settings, self._sessions, self._gate = settings, sessions, gate
         self._meter, self._rtp_meter = meter, rtp_meter
         self._key_interval_ns = key_interval_ms * 1_000_000
@@ -112,6 +127,8 @@ class WhipDoor:
     async def _let_in(self, call: Call) -> Grant:
         if call.token is None:
             raise DoorRefused(401, "Send the stream key: Authorization: Bearer KEY.")
+        digest = key_digest(call.token)
+        self._admit(call, digest)
         approach = Approach(
             protocol=PROTOCOL, address=call.address, key=call.token, query=call.query
         )
@@ -122,17 +139,44 @@ class WhipDoor:
             text = "The stream key could not be checked in time: try again."
             raise DoorRefused(503, text, retry_after_s=RETRY_AFTER_S) from None
         except KeyRefused as error:
+            if error.reason is Refusal.KEY:
+                self._known.pop(digest, None)
             self._meter.rejected(PROTOCOL, error.reason.value)
             self._refused(call, error.reason.value, str(error))
             if error.undecided:  # a 403 would tell it that there is no use in another try
                 raise DoorRefused(503, str(error), retry_after_s=RETRY_AFTER_S) from None
             raise DoorRefused(_STATUS[error.reason], str(error)) from None
+        if digest not in self._known:
+            self._wrong.give_back(crowd_of(call.address))
+        self._known[digest] = None
+        self._known.move_to_end(digest)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
         if call.stream is not None and call.stream != grant.stream:
             text = "The key is for another stream: correct the address, or leave the name away."
             self._meter.rejected(PROTOCOL, Refusal.KEY.value)
             self._refused(call, Refusal.KEY.value, text, stream=grant.stream)
             raise DoorRefused(403, text)
         return grant
+
+    def _admit(self, call: Call, digest: str) -> None:
+        """Refuse who offers too often, before the key is looked up.
+
+        Others' wrong keys, who may share its address, keep nobody out who was on air before.
+        """
+        now_ns = self._now_ns()
+        if digest in self._known:
+            wait_s = self._offers.take(digest, now_ns)
+            text = "Too many offers came with this key: wait, then try again."
+        else:
+            wait_s = self._wrong.take(crowd_of(call.address), now_ns)
+            text = (
+                "Too many offers with unknown keys came from your address: correct the key, wait."
+            )
+        if wait_s is not None:
+            self._meter.rejected(PROTOCOL, "limit")
+            self._refused(call, "limit", text)
+            raise DoorRefused(429, text, retry_after_s=wait_s)
 
     def _refused(self, call: Call, reason: str, text: str, *, stream: str | None = None) -> None:
         if self._lines.add(1, time.monotonic_ns()) is None:

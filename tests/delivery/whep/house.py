@@ -16,6 +16,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from delivery.whep.service import WhepDoor
+from ingest.addresses import crowd_of
 from overlay.errors import NotFound
 from overlay.times import format_ms, parse_ms
 from tests.delivery.whep.material import Stage
@@ -120,7 +121,12 @@ class House:
     """A door with one stream, `shop`."""
 
     def __init__(
-        self, supervisor: Supervisor, meter: Reports, stage: Stage, limits: SessionLimits
+        self,
+        supervisor: Supervisor,
+        meter: Reports,
+        stage: Stage,
+        limits: SessionLimits,
+        offers_per_minute: int,
     ) -> None:
         self.stage, self.meter = stage, meter
         self.log = Log()
@@ -140,10 +146,12 @@ class House:
             cues=self.log,
             meter=meter,
             spawn=supervisor.spawn,
+            offers_per_minute=offers_per_minute,
+            crowd_of=crowd_of,
         )
 
-    async def open(self, offer: str, *, stream: str | None = "shop") -> Opened:
-        return await self.door.open(Call(offer=offer, address=HOST, stream=stream))
+    async def open(self, offer: str, *, stream: str | None = "shop", address: str = HOST) -> Opened:
+        return await self.door.open(Call(offer=offer, address=address, stream=stream))
 
 
 @contextlib.asynccontextmanager
@@ -151,12 +159,14 @@ async def house(
     stage: Stage | None = None,
     *,
     limits: SessionLimits | None = None,
+    offers_per_minute: int = 6000,
 ) -> AsyncIterator[House]:
     """A door whose stream plays; nothing in it may have failed at the end."""
     meter = Reports()
     stage = stage or Stage()
     async with Supervisor(meter=meter) as supervisor:
-        made = House(supervisor, meter, stage, limits or SessionLimits(total=99, per_address=99))
+        limits = limits or SessionLimits(total=99, per_address=99)
+        made = House(supervisor, meter, stage, limits, offers_per_minute)
         supervisor.spawn("play", stage.play)
         supervisor.spawn("whep", made.door.run)
         try:

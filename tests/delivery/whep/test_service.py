@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from delivery.whep.cues import LABEL
+from delivery.whep.service import AGAIN_WITHIN_S
 from media.model import Codec
 from overlay.entry import Entry, State
 from overlay.times import format_ms
@@ -162,6 +163,25 @@ async def test_what_is_refused() -> None:
         assert idle.retry_after_s
         await guest.close()
         assert made.meter.refused == [404, 404, 400, 422, 503, 409]
+
+
+async def test_who_offers_too_often_is_told_to_wait_and_costs_nothing() -> None:
+    async with house(offers_per_minute=12) as made:
+        guest = Viewer()
+        offer = await guest.offer()
+        await made.open(offer, address="2001:db8::1")
+        with pytest.raises(DoorRefused):
+            await made.open("nonsense", address="2001:db8::2")
+        for number in range(20):
+            with pytest.raises(DoorRefused, match=r"http\.trusted_proxies") as refused:
+                await made.open(offer, address=f"2001:db8::{number}")
+            assert refused.value.status == 429
+            assert 1 <= refused.value.retry_after_s <= 5 + AGAIN_WITHIN_S
+        assert len(made.sessions) == 1
+        await made.open(offer, address="2001:db8:0:1::1")
+        assert len(made.sessions) == 2
+        assert made.meter.refused == [400] + [429] * 20
+        await guest.close()
 
 
 async def test_a_source_that_no_browser_shows_is_no_programme() -> None:

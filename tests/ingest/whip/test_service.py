@@ -131,6 +131,7 @@ class House:
     """A door, and all that is behind it."""
 
     def __init__(self, tasks: Tasks, settings: WhipSettings) -> None:
+        self.now_ns = 1
         self.gate = Gate()
         self.meter = RecordingMeter()
         self.session_meter = Meter()
@@ -153,6 +154,7 @@ class House:
             rtp_meter=self.rtp,
             key_interval_ms=1000,
             check_timeout_s=0.2,
+            now_ns=lambda: self.now_ns,
         )
         self.peers: list[Peer] = []
 
@@ -262,12 +264,60 @@ async def test_who_may_not_publish_is_told_why() -> None:
             assert home.session_meter.refused == [401, 401, 403, 403, 403, 409, 503, 503]
             assert home.meter.rejections == {"key": 2, "address": 1, "hook": 2, "contested": 1}
             assert len(home.sessions) == 0
+            home.gate.hold.set()
             for _ in range(300):
-                home.gate.hold.set()
-                with refusal(403, "Sold out"):
+                with pytest.raises(DoorRefused):
                     await home.post(offer)
     assert KEY not in str(lines)
     assert len(lines) < 200, "who knocks for ever must not fill the disk"
+
+
+async def test_who_guesses_keys_is_told_to_wait_and_keeps_no_publisher_out() -> None:
+    offer = text("obs-30")
+    async with house() as home:
+        await home.post(offer)
+        before = len(home.gate.approaches)
+        for number in range(10):
+            with refusal(401, "key is unknown"):
+                await home.post(offer, token=f"guess {number}")
+        for number in range(50):
+            with refusal(429, "unknown keys came from your address"):
+                await home.post(offer, token=f"another guess {number}")
+        # Nobody looked for them.
+        assert len(home.gate.approaches) == before + 10
+        assert home.meter.rejections == {"key": 10, "limit": 50}
+        # Who was on air before comes back, although a stranger shares its address.
+        home.now_ns += 1
+        await home.post(offer)
+        home.now_ns += 1_000_000_000
+        with refusal(401, "key is unknown"):
+            await home.post(offer, token="one more guess")
+        assert home.session_meter.refused.count(429) == 50
+
+
+async def test_a_key_opens_so_many_sessions_a_minute() -> None:
+    offer = text("obs-30")
+    async with house() as home:
+        for _ in range(11):  # it is known from the first one on
+            await home.post(offer)
+        with refusal(429, "came with this key"):
+            await home.post(offer)
+        home.now_ns += 1_000_000_000
+        await home.post(offer)
+        with refusal(429, "came with this key"):
+            await home.post(offer)
+
+
+async def test_a_key_that_is_void_is_a_wrong_one() -> None:
+    offer = text("obs-30")
+    async with house() as home:
+        await home.post(offer)
+        home.gate.refusal = KeyRefused("The stream key is unknown.")
+        for _ in range(11):
+            with refusal(401, "key is unknown"):
+                await home.post(offer)
+        with refusal(429, "unknown keys"):
+            await home.post(offer)
 
 
 async def test_the_streams_own_address_is_taken() -> None:
