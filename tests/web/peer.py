@@ -167,8 +167,10 @@ def _once_connected(peer: RTCPeerConnection, wrapping: Any) -> None:
         loop.call_later(1, wrapping.stop)
 
 
-def refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = json.dumps({"type": "about:blank", "status": status, "detail": detail})
+def refusal(
+    status: int, detail: str, headers: dict[str, str] | None = None, **more: str
+) -> web.Response:
+    body = json.dumps({"type": "about:blank", "status": status, "detail": detail, **more})
     return web.Response(
         status=status, text=body, content_type="application/problem+json", headers=headers
     )
@@ -182,6 +184,8 @@ class Publishing:
     offer: str
     tracks: dict[str, MediaStreamTrack] = field(default_factory=dict)
     deleted: bool = False
+    ended: dict[str, str] | None = None
+    """Why this side ended it: `detail` and `reason`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -233,8 +237,20 @@ class WhipPeer:
             return refusal(401, "That is another's session.")
         session = self.sessions[int(request.match_info["id"])]
         session.deleted = True
+        if session.ended is not None:
+            return refusal(409, **session.ended)
         await session.peer.close()
         return web.Response()
+
+    @property
+    def posts(self) -> int:
+        """Offers that came."""
+        return sum(method == "POST" for method, _, _ in self.requests)
+
+    async def end(self, session: Publishing, detail: str, reason: str) -> None:
+        """End a session as the server does: DTLS closes, DELETE tells why."""
+        session.ended = {"detail": detail, "reason": reason}
+        await session.peer.close()
 
     async def close(self) -> None:
         for session in self.sessions:

@@ -166,6 +166,70 @@ async def test_it_connects_again(studio: Open) -> None:
     await until(lambda: peer.sessions[1].deleted, 5, "DELETE")
 
 
+async def test_it_goes_on_as_soon_as_the_network_is_back(studio: Open) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.page.clock.install()
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    await page.page.context.set_offline(True)
+    await peer.sessions[0].peer.close()
+    await page.problem("cannot be reached")
+    # No timer goes off any more: what happens from here on, the network's return has caused.
+    await page.page.clock.pause_at(await page.of("Date.now() + 1"))
+    await page.page.context.set_offline(False)
+    await until(lambda: len(peer.sessions) == 2, 5, "an offer")
+    await page.page.clock.resume()
+    await page.until("p.state === 'live' && p.problem === ''")
+
+
+TAKEN = "Another encoder publishes this stream now."
+
+
+async def test_it_leaves_the_stream_to_who_has_taken_it(studio: Open, tmp_path: Path) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.page.clock.install()
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    await peer.end(peer.sessions[0], TAKEN, "revoked")
+    assert TAKEN in await page.problem("now belongs to another encoder")
+    assert await page.of("p.state") == "replaced"
+    await page.page.screenshot(path=tmp_path / "taken.png")
+    await page.page.clock.run_for(120_000)
+    assert peer.posts == 1
+    # Only a person takes it back.
+    await page.page.get_by_role("button", name="Take the stream back").click()
+    await page.until("p.state === 'live' && p.problem === ''")
+    assert peer.posts == 2
+
+
+async def test_it_asks_who_has_the_stream_once_the_network_is_back(studio: Open) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    await page.page.context.set_offline(True)
+    await peer.end(peer.sessions[0], TAKEN, "revoked")
+    await page.problem("cannot be reached")
+    await page.page.context.set_offline(False)
+    await page.problem("now belongs to another encoder")
+    assert peer.posts == 1
+
+
+async def test_what_the_server_ends_for_a_fault_is_said_and_tried_again(studio: Open) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.page.clock.install()
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    await page.page.clock.pause_at(await page.of("Date.now() + 1"))
+    await peer.end(peer.sessions[0], "It sends too much: lower the bitrate.", "limit")
+    assert "lower the bitrate" in await page.problem("server has ended the connection")
+    await page.page.clock.resume()
+    await page.until("p.state === 'live' && p.problem === ''")
+
+
 REFUSALS = {
     403: "does not let you publish this stream",
     404: "does not take WebRTC here",
@@ -207,10 +271,12 @@ async def test_a_wrong_key_and_none(studio: Open, tmp_path: Path) -> None:
 async def test_blocked_udp_is_named(studio: Open) -> None:
     peer = WhipPeer(key=KEY, lost=True)
     page = await studio(peer)
-    await page.go_live()
-    await page.problem("blocks UDP")
-    assert await page.of("p.state") == "connecting"
+    await page.page.clock.install()
+    async with page.page.expect_response("**/whip/show"):
+        await page.go_live()
     peer.lost = False
+    await page.page.clock.fast_forward(8000)
+    await page.problem("blocks UDP")
     await page.until("p.state === 'live'", 30)
 
 

@@ -293,7 +293,7 @@ export class VitrinaPublish extends LitElement {
 
   #onState(state: PublishState): void {
     this._state = state;
-    if (state === "failed") this.#release();
+    if (state === "failed" || state === "replaced") this.#release();
     this.dispatchEvent(new CustomEvent("vitrina-publish-state", { detail: { state }, bubbles: true, composed: true }));
   }
 
@@ -306,7 +306,7 @@ export class VitrinaPublish extends LitElement {
 
   protected override render(): TemplateResult {
     const w = this.#words;
-    const on = this._state !== "idle" && this._state !== "failed";
+    const on = !["idle", "failed", "replaced"].includes(this._state);
     return html`<div class="page" lang=${languageOf(w)}>
       <header>
         <h1>${w.title}: <span class="name" dir="auto">${this.stream}</span></h1>
@@ -326,7 +326,7 @@ export class VitrinaPublish extends LitElement {
             @click=${() => void this.#switchOn()}>${this._source === "screen" ? w.onScreen : w.on}</button>
           ${on
             ? html`<button type="button" class="first stop" data-do="stop" @click=${() => this.stop()}>${w.stop}</button>`
-            : html`<button type="submit" class="first" data-do="start">${w.start}</button>`}
+            : html`<button type="submit" class="first" data-do="start">${this._state === "replaced" ? w.takeBack : w.start}</button>`}
         </div>
       </form>
       ${this.#figuresView(w)}

@@ -27,8 +27,10 @@ export function publishError(error: unknown, words: Words): string {
     const { name = "", message = "" } = (error ?? {}) as { name?: string; message?: string };
     return `${words.browser} ${message || name}`;
   }
-  const { status, detail } = error;
+  const { status, detail, reason } = error;
   const said = (sentence: string): string => (detail ? `${sentence} (${detail})` : sentence);
+  if (reason === "revoked") return said(words.replacedWhy);
+  if (reason !== null) return said(words.ended);
   if (status === 0) return words.offline;
   if (status === 401) return said(words.wrongKey);
   if (status === 403) return said(words.forbidden);

@@ -27,6 +27,8 @@ describe("sentences", () => {
       expect(sentence).toContain("Because.");
     }
     expect(publishError(new Refused(0, "", null), w)).toBe(w.offline);
+    expect(publishError(new Refused(409, "Taken.", null, "revoked"), w)).toBe(`${w.replacedWhy} (Taken.)`);
+    expect(publishError(new Refused(409, "Too much.", null, "limit"), w)).toBe(`${w.ended} (Too much.)`);
     expect(publishError(new Error("bad sdp"), w)).toBe(`${w.browser} bad sdp`);
   });
   it("are there in every language", () => {

@@ -1,11 +1,12 @@
 /** Keeps one stream published over WHIP: connects, watches, connects again. */
-import { Connection, type Loss, isFinal } from "../webrtc/connection";
+import { Connection, type Goodbye, type Loss, isFinal } from "../webrtc/connection";
 import { withOpus, withStartBitrate } from "../webrtc/sdp";
 import { Refused, Signalling } from "../webrtc/signalling";
 import { type Rates, type Sending, ratesOf, sendingOf } from "../webrtc/stats";
 import { AUDIO_BITRATE, preferred } from "./quality";
 
-export type PublishState = "idle" | "connecting" | "live" | "reconnecting" | "failed";
+/** `replaced`: the server gave the stream to another encoder, or ended the show; only a person may take it back. */
+export type PublishState = "idle" | "connecting" | "live" | "reconnecting" | "failed" | "replaced";
 
 export interface Figures extends Rates {
   readonly sending: Sending;
@@ -49,6 +50,8 @@ export class Publisher {
   #figures: ReturnType<typeof setInterval> | undefined;
   #disconnected: ReturnType<typeof setTimeout> | undefined;
   #last: Sending | null = null;
+  /** To the session before, until the server has answered it. */
+  #goodbye: Goodbye | null = null;
 
   constructor(
     private readonly plan: Plan,
@@ -66,16 +69,14 @@ export class Publisher {
   }
 
   stop(): void {
-    window.removeEventListener("online", this.#online);
-    this.#drop();
-    this.#set("idle");
+    this.#end("idle");
   }
 
   /** The network is back: no use in waiting. */
   readonly #online = (): void => {
     if (this.#retry === undefined) return;
     clearTimeout(this.#retry);
-    this.#connect();
+    void this.#next();
   };
 
   /** Puts another track of the same kind in place without a new connection. */
@@ -90,8 +91,37 @@ export class Publisher {
     }
   }
 
-  #connect(): void {
+  /** Once it is known how the session before ended: another one may have the stream, and shall keep it. */
+  async #next(): Promise<void> {
     this.#retry = undefined;
+    const goodbye = this.#goodbye;
+    if (goodbye !== null) {
+      const said = await goodbye.heard();
+      if (goodbye !== this.#goodbye) return;
+      if (said?.status === 0) {
+        this.#again(said, null, goodbye);
+        return;
+      }
+      if (this.#replaced(said)) return;
+      this.#goodbye = null;
+    }
+    this.#connect();
+  }
+
+  /** Whether a session's end means that there is to be no other by itself. */
+  #replaced(said: Refused | null): boolean {
+    if (said?.reason !== "revoked") return false;
+    this.#end("replaced");
+    this.sink.trouble(said, null);
+    return true;
+  }
+
+  #hear(goodbye: Goodbye, said: Refused | null): void {
+    if (goodbye !== this.#goodbye || this.#replaced(said)) return;
+    if (said?.reason) this.sink.trouble(said, null);
+  }
+
+  #connect(): void {
     const { endpoint, key, stereo, bitrate } = this.plan;
     const connection = new Connection(new Signalling(endpoint, key), {
       prepare: (peer) => this.#prepare(peer),
@@ -103,11 +133,11 @@ export class Publisher {
         ),
       connectMs: CONNECT_MS,
       connected: () => this.#connected(),
-      lost: (loss) => this.#again(null, loss),
+      lost: (loss, goodbye) => this.#again(null, loss, goodbye),
     });
     this.#connection = connection;
     connection.open().catch((error: unknown) => {
-      if (this.#connection === connection) this.#again(error, null);
+      if (this.#connection === connection) this.#again(error, null, null);
     });
   }
 
@@ -127,7 +157,7 @@ export class Publisher {
     peer.addEventListener("connectionstatechange", () => {
       clearTimeout(this.#disconnected);
       if (peer.connectionState !== "disconnected") return;
-      this.#disconnected = setTimeout(() => this.#again(null, "lost"), DISCONNECTED_MS);
+      this.#disconnected = setTimeout(() => this.#connection?.lose("lost"), DISCONNECTED_MS);
     });
   }
 
@@ -150,25 +180,33 @@ export class Publisher {
     if (rates) this.sink.figures({ ...rates, sending, age: (sending.at - this.#liveAt) / 1000 });
   }
 
-  #again(error: unknown, loss: Loss | null): void {
+  #again(error: unknown, loss: Loss | null, goodbye: Goodbye | null): void {
     if (this.#state === "live" && performance.now() - this.#liveAt > STEADY_MS) this.#attempt = 0;
     this.#drop();
+    this.#goodbye = goodbye;
     this.sink.trouble(error, loss);
     // What was taken before will be taken again, so a conflict or a blocked path may pass.
     const final = loss === null ? isFinal(error) || (!this.#everLive && isConflict(error)) : false;
     if (final) {
-      window.removeEventListener("online", this.#online);
-      this.#set("failed");
+      this.#end("failed");
       return;
     }
+    void goodbye?.first.then((said) => this.#hear(goodbye, said));
     const own = BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)] as number;
     this.#attempt += 1;
     const wait = Math.max(own, (error instanceof Refused ? error.retryAfterMs : null) ?? 0);
-    this.#retry = setTimeout(() => this.#connect(), wait);
+    this.#retry = setTimeout(() => void this.#next(), wait);
     this.#set(this.#everLive ? "reconnecting" : "connecting");
   }
 
+  #end(state: PublishState): void {
+    window.removeEventListener("online", this.#online);
+    this.#drop();
+    this.#set(state);
+  }
+
   #drop(): void {
+    this.#goodbye = null;
     clearTimeout(this.#retry);
     this.#retry = undefined;
     clearTimeout(this.#disconnected);

@@ -36,6 +36,10 @@ const ENGLISH = {
   live: "Live",
   reconnecting: "Connection lost. Connecting again…",
   failed: "Not live",
+  replaced: "Not live any more",
+  takeBack: "Take the stream back",
+  replacedWhy: "This page has stopped sending: the stream now belongs to another encoder, or the show was ended.",
+  ended: "The server has ended the connection. This page tries again by itself.",
   insecure:
     "Browsers give camera and screen only to pages over HTTPS or on localhost. Open this page with https:// or on the server itself.",
   unsupported: "This browser cannot send video. A current Chrome, Edge, Firefox or Safari can.",
@@ -98,6 +102,10 @@ const GERMAN: Words = {
   live: "Live",
   reconnecting: "Verbindung verloren. Wird wieder verbunden …",
   failed: "Nicht live",
+  replaced: "Nicht mehr live",
+  takeBack: "Stream zurückholen",
+  replacedWhy: "Diese Seite sendet nicht mehr: Der Stream gehört jetzt einem anderen Sender, oder die Sendung wurde beendet.",
+  ended: "Der Server hat die Verbindung beendet. Diese Seite versucht es von selbst wieder.",
   insecure:
     "Browser geben Kamera und Bildschirm nur Seiten über HTTPS oder auf localhost. Diese Seite mit https:// oder auf dem Server selbst öffnen.",
   unsupported: "Dieser Browser kann kein Video senden. Ein aktueller Chrome, Edge, Firefox oder Safari kann es.",

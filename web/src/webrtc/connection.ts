@@ -3,6 +3,27 @@ import { type Answered, Refused, type Signalling } from "./signalling";
 
 const CLEANUP_MS = 8000;
 
+/** The end of a session on the server, and what the server says of it. */
+export class Goodbye {
+  /** As `Signalling.end`. */
+  readonly first: Promise<Refused | null>;
+  #answer: Promise<Refused | null>;
+
+  constructor(
+    private readonly signalling: Signalling,
+    private readonly session: string,
+  ) {
+    this.first = this.#answer = signalling.end(session);
+  }
+
+  /** The first answer; where there was none, what is said now. */
+  async heard(): Promise<Refused | null> {
+    const said = await this.#answer;
+    if (said?.status === 0) this.#answer = this.signalling.end(this.session);
+    return this.#answer;
+  }
+}
+
 /** `unreachable`: the answer came, but no packet got through: most often UDP is blocked. */
 export type Loss = "unreachable" | "lost";
 
@@ -15,8 +36,8 @@ export interface ConnectionPlan {
   /** From the answer to a connection, ms. */
   readonly connectMs: number;
   connected(): void;
-  /** At most once; never after `close`. */
-  lost(loss: Loss): void;
+  /** At most once; never after `close`. `goodbye` tells why, where the server ended the session. */
+  lost(loss: Loss, goodbye: Goodbye | null): void;
 }
 
 export class Connection {
@@ -52,7 +73,7 @@ export class Connection {
     const offer = this.plan.local?.(sdp) ?? sdp;
     const answered = await this.#offer(offer);
     if (answered === null) return;
-    this.#timer = setTimeout(() => this.#lose("unreachable"), this.plan.connectMs);
+    this.#timer = setTimeout(() => this.lose("unreachable"), this.plan.connectMs);
     if (answered.iceServers.length > 0) {
       peer.setConfiguration({ ...peer.getConfiguration(), iceServers: [...answered.iceServers] });
     }
@@ -84,14 +105,22 @@ export class Connection {
   }
 
   /** Ends the session on the server and the connection. */
-  close(): void {
-    if (this.#abort.signal.aborted) return;
+  close(): Goodbye | null {
+    if (this.#abort.signal.aborted) return null;
     this.#abort.abort();
     clearTimeout(this.#timer);
-    if (this.#session !== null) void this.signalling.end(this.#session);
+    const goodbye = this.#session === null ? null : new Goodbye(this.signalling, this.#session);
     this.#session = null;
     this.#peer?.close();
     this.#peer = null;
+    return goodbye;
+  }
+
+  /** Takes it for lost, as the browser would have in the end. */
+  lose(loss: Loss): void {
+    if (this.#abort.signal.aborted) return;
+    const goodbye = this.close();
+    this.plan.lost(loss, goodbye);
   }
 
   /** The server's goodbye ends DTLS; the connection's own state would tell seconds later. */
@@ -100,7 +129,7 @@ export class Connection {
     transport?.addEventListener(
       "statechange",
       () => {
-        if (transport.state === "closed" || transport.state === "failed") this.#lose(this.#connected ? "lost" : "unreachable");
+        if (transport.state === "closed" || transport.state === "failed") this.lose(this.#connected ? "lost" : "unreachable");
       },
       { signal: this.#abort.signal },
     );
@@ -112,14 +141,8 @@ export class Connection {
       clearTimeout(this.#timer);
       this.plan.connected();
     } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
-      this.#lose(this.#connected ? "lost" : "unreachable");
+      this.lose(this.#connected ? "lost" : "unreachable");
     }
-  }
-
-  #lose(loss: Loss): void {
-    if (this.#abort.signal.aborted) return;
-    this.close();
-    this.plan.lost(loss);
   }
 }
 

@@ -65,12 +65,23 @@ describe("Signalling", () => {
     const abort = new AbortController();
     abort.abort();
     await expect(signalling.offer("o", abort.signal)).rejects.toBeInstanceOf(TypeError);
-    await signalling.end("https://h.example/whep/session/x");
+    expect(await signalling.end("https://h.example/whep/session/x")).toMatchObject({ status: 0, reason: null });
   });
   it("ends with keepalive, since the page may be going away", async () => {
     const sent = server(200, "", {});
     await new Signalling("https://h.example/whip", "KEY").end("https://h.example/whip/session/abc");
     expect(sent[0]).toMatchObject({ url: "https://h.example/whip/session/abc", init: { method: "DELETE", keepalive: true } });
+  });
+  it("hears why the server ended a session, and that one is over", async () => {
+    const end = () => new Signalling("https://h.example/whip", "KEY").end("https://h.example/whip/session/abc");
+    for (const status of [200, 404]) {
+      server(status, "", {});
+      expect(await end()).toBeNull();
+    }
+    server(409, '{"detail":"Another has it.","reason":"revoked"}', { "Content-Type": "application/problem+json" });
+    expect(await end()).toMatchObject({ status: 409, detail: "Another has it.", reason: "revoked" });
+    server(409, '{"detail":"Another has it.","reason":7}', { "Content-Type": "application/problem+json" });
+    expect(await end()).toMatchObject({ status: 409, reason: null });
   });
 });
 

@@ -2,6 +2,7 @@
 import { iceServers } from "./links";
 
 const TIMEOUT_MS = 10_000;
+const END_TIMEOUT_MS = 4000;
 const MAX_DETAIL = 500;
 
 /** What the server said instead of an answer; status 0 when it could not be reached at all. */
@@ -11,6 +12,8 @@ export class Refused extends Error {
     /** The server's own sentence (RFC 9457 `detail`), empty where it gave none. */
     readonly detail: string,
     readonly retryAfterMs: number | null,
+    /** Of a session that the server has ended: `revoked`, `limit`, `timeout` or `error`. */
+    readonly reason: string | null = null,
   ) {
     super(detail || `HTTP ${status}`);
   }
@@ -45,7 +48,7 @@ export class Signalling {
       throw new Refused(0, "", null);
     }
     if (answer.status !== 201) {
-      throw new Refused(answer.status, await detailOf(answer), retryAfter(answer.headers.get("Retry-After")));
+      throw await refusedBy(answer);
     }
     const location = answer.headers.get("Location");
     // Redirected (307, 308): a relative Location is relative to where the answer came from.
@@ -57,12 +60,20 @@ export class Signalling {
     };
   }
 
-  /** Ends a session; works from `pagehide` too. A failure is no matter: the server notices by ICE consent. */
-  async end(session: string): Promise<void> {
+  /**
+   * Ends a session; works from `pagehide` too. Null once it is over, else what the server says of it: why it
+   * has ended it itself (409), or nothing at all (status 0). Never throws.
+   */
+  async end(session: string): Promise<Refused | null> {
     try {
-      await this.#fetch(session, { method: "DELETE", keepalive: true });
+      const answer = await this.#fetch(session, {
+        method: "DELETE",
+        keepalive: true,
+        signal: AbortSignal.timeout(END_TIMEOUT_MS),
+      });
+      return answer.ok || answer.status === 404 ? null : await refusedBy(answer);
     } catch {
-      // Offline.
+      return new Refused(0, "", null);
     }
   }
 
@@ -73,14 +84,23 @@ export class Signalling {
   }
 }
 
-async function detailOf(answer: Response): Promise<string> {
-  if (!/\bjson\b/.test(answer.headers.get("Content-Type") ?? "")) return "";
+async function refusedBy(answer: Response): Promise<Refused> {
+  const { detail, reason } = await problemOf(answer);
+  return new Refused(answer.status, detail, retryAfter(answer.headers.get("Retry-After")), reason);
+}
+
+async function problemOf(answer: Response): Promise<{ detail: string; reason: string | null }> {
+  const nothing = { detail: "", reason: null };
+  if (!/\bjson\b/.test(answer.headers.get("Content-Type") ?? "")) return nothing;
   try {
-    const problem = (await answer.json()) as { detail?: unknown; title?: unknown } | null;
+    const problem = (await answer.json()) as { detail?: unknown; title?: unknown; reason?: unknown } | null;
     const detail = problem?.detail ?? problem?.title;
-    return typeof detail === "string" ? detail.slice(0, MAX_DETAIL) : "";
+    return {
+      detail: typeof detail === "string" ? detail.slice(0, MAX_DETAIL) : "",
+      reason: typeof problem?.reason === "string" ? problem.reason : null,
+    };
   } catch {
-    return "";
+    return nothing;
   }
 }
 
