@@ -12,11 +12,11 @@ import av
 from av.codec.context import Flags, ThreadType
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import VideoReformatter
 
 from media.bitstream.h264 import annexb_to_length_prefixed
 from media.model import TICKS_PER_SECOND, Codec
 from media.transcode.encoders import keyframe_interval, options_for, pixel_format
+from media.transcode.filters import PictureChain
 from media.transcode.tonemap import ToneMapFailed, ToneMapper, is_hdr
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ class Scaler:
     def __init__(self, width: int, height: int) -> None:
         self._width = width
         self._height = height
-        self._reformatter = VideoReformatter()
+        self._chain = PictureChain(
+            ("scale", f"{width}:{height}:flags=bicubic"),
+            ("format", PIXEL_FORMAT),
+        )
         self._tones = ToneMapper(width, height)
         self._mapping = True
 
@@ -123,19 +126,7 @@ class Scaler:
             PIXEL_FORMAT,
         ):
             return frame
-        # BILINEAR with a pool of threads is PyAV's default: worse to see and dearer here.
-        scaled = self._reformatter.reformat(
-            frame,
-            width=self._width,
-            height=self._height,
-            format=PIXEL_FORMAT,
-            interpolation="BICUBIC",
-            threads=1,
-        )
-        scaled.pts, scaled.time_base = frame.pts, frame.time_base
-        # swscale's names for matrices merge BT.470BG with SMPTE 170M.
-        scaled.colorspace = frame.colorspace
-        return scaled
+        return self._chain.convert(frame)
 
 
 def colour_of(frame: VideoFrame) -> Colour:

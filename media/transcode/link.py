@@ -176,4 +176,8 @@ def _environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         # One arena a thread would keep what another one frees: pictures travel down the cascade.
         "MALLOC_ARENA_MAX": "2",
+        # By default glibc takes what it frees in one piece for what is wanted again soon, and
+        # keeps such sizes on the heap from then on: encoders that come and go leave holes there.
+        "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),
+        "MALLOC_TRIM_THRESHOLD_": str(1024 * 1024),
     }

@@ -1,0 +1,107 @@
+"""What a worker's pictures cost in memory: with the allocator as the worker is started with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from media.transcode import link
+from media.transcode.libav import Scaler
+
+GLIBC = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+
+ENCODERS = """
+import ctypes, json
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+class Info(ctypes.Structure):
+    _fields_ = [(f"field{n}", ctypes.c_size_t) for n in range(10)]
+libc.mallinfo2.restype = Info
+libc.free(libc.malloc(8 << 20))
+before = libc.mallinfo2().field4
+held = libc.malloc(1 << 20)
+print(json.dumps(libc.mallinfo2().field4 - before))
+"""
+"""An encoder's largest table comes and goes, then another's: bytes that are mapped on their own."""
+
+PICTURES = """
+import json, resource
+from fractions import Fraction
+import numpy as np
+from av.video.frame import VideoFrame
+from media.transcode.libav import Scaler
+frame = VideoFrame.from_ndarray(np.zeros((1080, 1280), np.uint8), format="yuv420p")
+frame.pts, frame.time_base = 0, Fraction(1, 90000)
+scaler = Scaler(854, 480)
+faults = []
+for _ in range(60):
+    picture = scaler.scale(frame)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(json.dumps(faults[-1] - faults[9]))
+"""
+
+
+def run(program: str) -> int:
+    reply = subprocess.run(
+        [sys.executable, "-c", program],
+        env=link._environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=30,
+    )
+    return int(json.loads(reply.stdout))
+
+
+@GLIBC
+@pytest.mark.component
+def test_what_an_encoder_frees_goes_back_whatever_came_before():
+    assert run(ENCODERS) >= 1 << 20
+
+
+@GLIBC
+@pytest.mark.component
+def test_pictures_take_the_place_of_those_before():
+    # A picture has 150 pages.
+    assert run(PICTURES) < 50 * 15
+
+
+def picture(width: int, height: int, *, form: str = "yuv420p", level: int = 90) -> VideoFrame:
+    planar = np.full((height * 3 // 2, width), level, np.uint8)
+    planar[height:] = 128
+    frame = VideoFrame.from_ndarray(planar, format="yuv420p").reformat(format=form)
+    frame.pts, frame.time_base = 4711, Fraction(1, 90_000)
+    frame.color_primaries, frame.color_trc, frame.colorspace = 1, 1, 5
+    return frame
+
+
+@pytest.mark.unit
+def test_pictures_of_any_size_and_form_become_one():
+    scaler = Scaler(640, 360)
+    for frame in (
+        picture(1280, 720),
+        picture(960, 540, level=150),
+        picture(960, 540, form="yuv422p10le", level=150),
+        picture(1280, 720),
+    ):
+        made = scaler.scale(frame)
+        assert (made.width, made.height, made.format.name) == (640, 360, "yuv420p")
+        assert (made.pts, made.time_base) == (4711, Fraction(1, 90_000))
+        assert (int(made.color_primaries), int(made.color_trc), int(made.colorspace)) == (1, 1, 5)
+        wanted = 90 if frame.width == 1280 else 150
+        assert abs(int(made.to_ndarray()[:360].mean()) - wanted) <= 1
+
+
+@pytest.mark.unit
+def test_a_picture_stays_as_it_is_while_later_ones_are_made():
+    scaler = Scaler(640, 360)
+    first = scaler.scale(picture(1280, 720, level=50))
+    held = [scaler.scale(picture(1280, 720, level=200)) for _ in range(12)]
+    assert int(first.to_ndarray()[:360].max()) == 50
+    assert all(int(frame.to_ndarray()[:360].min()) == 200 for frame in held)
