@@ -92,6 +92,12 @@ class Publication(Protocol):
     def describe_sound(self, languages: Mapping[int, str]) -> None:
         """Tell the languages (BCP 47) of audio tracks by their number, as far as they are known."""
 
+    def declare_rates(self, rates: Mapping[tuple[Kind, int], int]) -> None:
+        """Tell the bits a second that the encoder is set to, by a track's kind and number.
+
+        All that it says at once; what is not in there is not known. A claim, not a promise.
+        """
+
     def drop_track(self, track: int, kind: Kind) -> None:
         """The encoder ended this track (E-RTMP SequenceEnd)."""
 

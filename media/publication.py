@@ -74,6 +74,13 @@ class Publication:
         if not self.closed:
             self._stream.switcher.describe_sound(self.source, languages)
 
+    def declare_rates(self, rates: Mapping[tuple[Kind, int], int]) -> None:
+        """Note the bits a second that the encoder is set to, by a track's kind and number."""
+        if not self.closed:
+            most = self._limits.max_bitrate_kbps * 1000
+            bounded = {place: min(bps, most) for place, bps in rates.items()}
+            self._stream.switcher.declare_rates(self.source, bounded)
+
     def drop_track(self, track: int, kind: Kind) -> None:
         """Note that the encoder ended a track."""
         self._tracks.discard((kind, track))

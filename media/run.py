@@ -9,6 +9,8 @@ from media.diagnosis.observer import Observer
 from media.model import TICKS_PER_SECOND, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from media.meter import MediaMeter
     from media.settling import Settling
     from media.timeline import Timeline
@@ -45,6 +47,8 @@ class Run:
     sound_heard: int = 0
     picture_interval: int = TICKS_PER_SECOND // 30
     """Between the last two pictures, as far as that is plausible."""
+    declared: Mapping[tuple[Kind, int], int] = field(default_factory=dict)
+    """Bits a second that the encoder is set to, by a track's kind and number."""
     bitrates_by_track: dict[tuple[Kind, int], int] = field(default_factory=dict)
     """Bits per second over the last second."""
     observer: Observer = field(default_factory=Observer)

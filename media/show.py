@@ -269,6 +269,11 @@ class Show:
         """Note the languages (BCP 47) of the encoder's audio tracks by their number."""
         self._further.sounds.describe(languages)
 
+    def declare_rates(self, rates: Mapping[tuple[Kind, int], int]) -> None:
+        """Note the bits a second that the encoder is set to, by a track's kind and number."""
+        if self._run is not None:
+            self._run.declared = rates
+
     def push(self, packet: Packet) -> None:
         """Take one access unit in the encoder's time."""
         run = self._run
@@ -370,6 +375,8 @@ class Show:
         self.lineup.check_ready(deadline_passed=ready_at is not None and now >= ready_at)
         if run is not None:
             run.measure(self._meter, self.stream, now)
+            if self.feeder is Feeder.ENCODER:
+                self._further.claim(run, passthrough=self._packager.passthrough)
         self._health.look(now, run)
 
     def _fill_holes(self, now: int) -> None:

@@ -25,7 +25,7 @@ from ingest.rtmp.events import (
     TrackIgnored,
 )
 from ingest.rtmp.intake import Intake
-from ingest.rtmp.metadata import languages
+from ingest.rtmp.metadata import bit_rates, languages
 from ingest.rtmp.session import ServerSession, State
 from ingest.rtmp.tracks import TICKS_PER_MS, Describe
 from ingest.source import (
@@ -292,6 +292,8 @@ class Connection(asyncio.Protocol):
                     self._account.info("encoder metadata", self._stream(), encoder=encoder)
                 if self._publication is not None and (found := languages(event.values)):
                     self._publication.describe_sound(found)
+                if self._publication is not None and (rates := bit_rates(event.values)):
+                    self._publication.declare_rates(rates)
             case PublishEnded():
                 self._account.reason = "bye"
                 self._deadlines.unpublished(time.monotonic_ns())

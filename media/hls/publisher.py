@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from media.hls import rules
+from media.hls.bitrate import BitRate
 from media.hls.fragmenter import Fragmenter
 from media.hls.playlist import Hints, part_line
 from media.hls.window import INIT_TYPE, Init, Part, Resource, Segment, Window
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from media.hls.seams import Boundary, ProgramClock, TimedMetadata
     from media.meter import MediaMeter
     from media.model import Packet, TrackFormat
-
-_MEASURED_SEGMENTS = 3
 
 
 class Publisher:
@@ -54,11 +53,7 @@ class Publisher:
         self._sequence_number = 0
         self._hinted: str | None = None
         self._last_publish: tuple[int, int] | None = None
-        self._declared_bps = 0
-        self._measured = 0
-        self._peak = 0.0
-        self._bits = 0
-        self._ticks = 0
+        self.bit_rate = BitRate()
         self.version = 0
         """Counts the states of the playlist."""
 
@@ -80,7 +75,7 @@ class Publisher:
 
     def set_format(self, fmt: TrackFormat, declared_bps: int) -> None:
         """Announce a format for the next segment; raises `ValueError` for one without entry."""
-        self._declared_bps = declared_bps or self._declared_bps
+        self.bit_rate.declare(declared_bps)
         if fmt == self.format:
             return
         fragmenter = Fragmenter(fmt)
@@ -124,17 +119,11 @@ class Publisher:
         return Hints(part=self._hinted, init=init)
 
     def bandwidth(self) -> tuple[int, int]:
-        """Peak and average bits per second; what was declared while little is measured.
-
-        An encoder's declared limit stays the peak: a quiet scene says nothing of the next one.
-        """
-        if self._measured < _MEASURED_SEGMENTS and self._declared_bps:
-            return self._declared_bps, self._declared_bps
-        if not self._ticks:
-            bits = self._declared_bps or self._first_parts()
-            return bits, bits
-        average = self._bits * TICKS_PER_SECOND / self._ticks
-        return max(round(self._peak), round(average), self._declared_bps), round(average)
+        """Peak and average bits per second."""
+        if self.bit_rate.known:
+            return self.bit_rate.figures()
+        bits = self._first_parts()
+        return bits, bits
 
     def _first_parts(self) -> int:
         """Bits per second of the parts so far: the first viewer comes before the first segment."""
@@ -199,6 +188,7 @@ class Publisher:
             decodable=starts_with_key,
         )
         self.version += 1
+        self.bit_rate.open(segment.size * 8, end - segment.start)
         self._measure(packets, end - start)
 
     def add_gap(self, start: int, end: int, shift: int) -> None:
@@ -229,12 +219,7 @@ class Publisher:
         if segment.gap:
             self._meter.gap(self._stream, self._name)
             return
-        duration = segment.end - segment.start
-        self._measured += 1
-        self._bits += segment.size * 8
-        self._ticks += duration
-        if duration >= TICKS_PER_SECOND // 2:
-            self._peak = max(self._peak, segment.size * 8 * TICKS_PER_SECOND / duration)
+        self.bit_rate.close(segment.size * 8, segment.end - segment.start)
 
     def restart(self) -> None:
         """See `SegmentSink`."""

@@ -141,13 +141,17 @@ class Rendition:
     def set_format(self, fmt: TrackFormat, *, declared_bps: int = 0) -> None:
         """Announce a format; its init segment counts from the next segment that gets a packet.
 
-        `declared_bps`: estimate until bit rates are measured. Raises `ValueError` for a format
+        `declared_bps`: what our own encoder never exceeds. Raises `ValueError` for a format
         that ISO BMFF has no sample entry for.
         """
         self._publisher.set_format(fmt, declared_bps)
         if not self._segmenter.collecting:
             self._publisher.take_format()
         self._segmenter.set_format(fmt)
+
+    def claim(self, bps: int) -> None:
+        """Note the bit rate that the publisher's encoder declares for what it sends."""
+        self._publisher.bit_rate.claim(bps)
 
     def push(self, packet: Packet) -> None:
         """Add an access unit on the show clock, `dts` growing; cuts parts and segments."""
@@ -214,7 +218,7 @@ class Rendition:
         return PartRef(msn=msn, part=part) if start <= ticks < start + target else None
 
     def bandwidth(self) -> tuple[int, int]:
-        """Peak and average bits per second: measured, or declared while there is little."""
+        """Peak and average bits per second: measured, and declared as far as that is plausible."""
         return self._publisher.bandwidth()
 
     def resource(self, name: str) -> Resource | None:

@@ -54,6 +54,8 @@ class Source:
     """Formats of the tracks beside the main ones."""
     languages: Mapping[int, str] = field(default_factory=dict)
     """Of its audio tracks (BCP 47), as far as it tells them."""
+    rates: Mapping[tuple[Kind, int], int] = field(default_factory=dict)
+    """Bits a second that it is set to, as far as it tells them."""
     hold: KeyHold = field(default_factory=KeyHold)
     assessment: Assessment = field(default_factory=lambda: Assessment(score=1.0))
     well_ns: int | None = None

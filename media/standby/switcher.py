@@ -214,6 +214,12 @@ class Switcher:
         if source is self._on_air:
             self._show().describe_sound(languages)
 
+    def declare_rates(self, source: Source, rates: Mapping[tuple[Kind, int], int]) -> None:
+        """Note the bits a second that an encoder is set to, by a track's kind and number."""
+        source.rates = rates
+        if source is self._on_air:
+            self._show().declare_rates(rates)
+
     def drop_track(self, source: Source, kind: Kind) -> None:
         """Note that an encoder ended a track."""
         source.formats.pop(kind, None)
@@ -368,6 +374,7 @@ class Switcher:
         for track_format in new.formats.values():
             show.set_format(track_format)
         show.describe_sound(new.languages)
+        show.declare_rates(new.rates)
         for (kind, track), track_format in new.further.items():
             show.change_track(TrackChange(track=track, kind=kind, format=track_format))
         for packet in held:

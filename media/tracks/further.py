@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from media.lineup import AUDIO, SOURCE
-from media.model import Kind, Packet, TrackFormat
+from media.model import Codec, Kind, Packet, TrackFormat
 from media.tracks.pictures import PictureTracks
 from media.tracks.sounds import SoundTracks
 
@@ -61,6 +61,7 @@ class FurtherTracks:
         now_ms: Callable[[], int],
         realtime: RealtimeSource,
     ) -> None:
+        self._lineup = lineup
         self.pictures = PictureTracks(
             stream=stream,
             enabled=multitrack,
@@ -101,6 +102,20 @@ class FurtherTracks:
         """Take an access unit on the show clock."""
         run.mapped_further(packet)
         self._of(packet.kind).push(packet)
+
+    def claim(self, run: Run, *, passthrough: bool) -> None:
+        """Tell renditions made of tracks as they came what the encoder is set to.
+
+        `passthrough`: the main pictures are the source rung.
+        """
+        if not run.declared:
+            return
+        for track in self.views(run, passthrough=passthrough):
+            coded = track.format.kind is Kind.AUDIO and track.format.codec is not Codec.AAC
+            bps = run.declared.get((track.format.kind, track.number))
+            rendition = self._lineup.get(track.used_as) if track.used_as is not None else None
+            if bps and rendition is not None and not coded:
+                rendition.claim(bps)
 
     def _of(self, kind: Kind) -> PictureTracks | SoundTracks:
         return self.pictures if kind is Kind.VIDEO else self.sounds

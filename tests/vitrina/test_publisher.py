@@ -63,6 +63,9 @@ class Recorder:
     def describe_sound(self, languages: Mapping[int, str]) -> None:
         raise AssertionError("the demo tells no languages")
 
+    def declare_rates(self, rates: Mapping[tuple[Kind, int], int]) -> None:
+        raise AssertionError("the demo declares no bit rates")
+
     def drop_track(self, track: int, kind: Kind) -> None:
         raise AssertionError("no track ends")
 

@@ -119,6 +119,7 @@ class RecordingPublication:
     dropped: list[tuple[int, Kind]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     languages: dict[int, str] = field(default_factory=dict)
+    rates: dict[tuple[Kind, int], int] = field(default_factory=dict)
     refuse: str = ""
     lead_s: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -134,6 +135,10 @@ class RecordingPublication:
 
     def describe_sound(self, languages: Mapping[int, str]) -> None:
         self.languages |= languages
+        self.changed.set()
+
+    def declare_rates(self, rates: Mapping[tuple[Kind, int], int]) -> None:
+        self.rates |= rates
         self.changed.set()
 
     def push(self, packet: Packet) -> None:

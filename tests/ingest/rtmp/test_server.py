@@ -9,7 +9,7 @@ import structlog
 
 from ingest.rtmp.strangers import EARLY_TURN_COST, TURN_COST
 from ingest.source import MAX_LEAD_S, RESUME_LEAD_S
-from media.model import Codec
+from media.model import Codec, Kind
 from tests.ingest.rtmp.support import (
     AAC_CONFIG,
     AVC_CONFIG,
@@ -59,6 +59,17 @@ async def test_the_languages_of_sound_are_passed_on() -> None:
         peer.send(whole(4, 18, amf("@setDataFrame", "onMetaData", tracks), stream=1))
         publication = server.gate.publications[0]
         await server.until(lambda: publication.languages == {1: "de"})
+
+
+async def test_the_bit_rates_an_encoder_declares_are_passed_on() -> None:
+    values = {"videodatarate": 2500.0, "audiodatarate": 128.0}
+    async with running() as server:
+        peer = await server.connect()
+        await peer.publish("good")
+        peer.send(whole(4, 18, amf("@setDataFrame", "onMetaData", values), stream=1))
+        publication = server.gate.publications[0]
+        rates = {(Kind.VIDEO, 0): 2_500_000, (Kind.AUDIO, 0): 128_000}
+        await server.until(lambda: publication.rates == rates)
 
 
 async def test_the_encoder_vanishing_is_an_error_end() -> None:

@@ -58,6 +58,9 @@ class Publication:
     def describe_sound(self, languages: object) -> None:
         raise AssertionError("WebRTC tells no languages")
 
+    def declare_rates(self, rates: object) -> None:
+        raise AssertionError("WebRTC declares no bit rates")
+
     def drop_track(self, track: int, kind: Kind) -> None:
         self.formats.pop(kind)
 

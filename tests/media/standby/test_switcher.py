@@ -233,6 +233,44 @@ def test_a_silent_encoder_is_left_without_a_hole(studio: Studio, phase: int):
     assert "the primary encoder sent no picture for 0.8 s" in studio.finding()
 
 
+def test_viewers_are_told_the_bit_rate_of_whoever_is_on_air(studio: Studio):
+    def told() -> int:
+        assert studio.stream.show is not None
+        source = studio.stream.show.lineup.get("source")
+        assert source is not None
+        return source.bandwidth()[0]
+
+    primary = studio.connect(PRIMARY)
+    backup = studio.connect(BACKUP, phase=20)
+    for encoder, bps in ((primary, 2_000_000), (backup, 2_500_000)):
+        encoder.publication.declare_rates({(Kind.VIDEO, 0): bps, (Kind.AUDIO, 7): 1})
+    studio.run(1)
+    assert told() == 2_000_000
+    studio.run(15)
+    assert told() == 2_000_000
+    primary.publication.close("bye")
+    studio.run(5)
+    assert told() == 2_500_000
+    # Nobody believes more than the limit, nor much more than is sent.
+    backup.publication.declare_rates({(Kind.VIDEO, 0): 10**12})
+    studio.run(1)
+    assert 2_800_000 < told() < 5_000_000
+    backup.publication.close("bye")
+    backup.publication.declare_rates({(Kind.VIDEO, 0): 1})
+    studio.run(1)
+    assert 2_800_000 < told() < 5_000_000
+
+
+def test_no_encoder_declares_more_than_it_may_send(studio: Studio):
+    encoder = studio.connect(PRIMARY)
+    encoder.publication.declare_rates({(Kind.VIDEO, 0): 10**12})
+    studio.run(1)
+    assert studio.stream.show is not None
+    source = studio.stream.show.lineup.get("source")
+    assert source is not None
+    assert source.bandwidth() == (50_000_000, 50_000_000)
+
+
 def test_a_switch_adds_no_delay(studio: Studio):
     """Pictures of the backup are on the show clock when they arrive, wherever its key frame was."""
     primary = studio.connect(PRIMARY)

@@ -104,6 +104,15 @@ async def test_each_track_is_a_rendition(clip: Clip):
     ]
 
 
+async def test_each_track_has_the_bit_rate_that_was_declared_for_it(clip: Clip):
+    booth = Booth()
+    booth.start(clip, 1)
+    booth.show.declare_rates({(Kind.AUDIO, 0): 128_000, (Kind.AUDIO, 1): 96_000})
+    booth.send(clip, range(100))
+    rates = [booth.rendition(name).bandwidth()[0] for name in ("audio", "audio-1")]
+    assert rates == [128_000, 96_000]
+
+
 async def test_the_main_sound_takes_the_place_of_a_track_that_ends(clip: Clip):
     booth = Booth()
     booth.start(clip, 1)
