@@ -4,6 +4,8 @@ While an encoder sends nothing, the pictures are those of the slate and the soun
 the slate's own); both go the way of an encoder's packets, so every rendition shows them. An
 encoder that comes waits beside the slate until its first key frame; there it takes over, and
 the slate ends at exactly that moment. So no rendition has a hole as long as there is a slate.
+What a link held back comes too late for that; its pictures go out with the first one that is in
+time, so close together that nobody sees them (`media.standby.catchup`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from media.lineup import AUDIO
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 from media.slate.reel import Reel, still
 from media.slate.silence import sound_of
+from media.standby.catchup import squeezed
+from media.standby.hold import KeyHold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +54,8 @@ SOUND_WAIT = 3 * TICKS_PER_SECOND // 10
 """Under the slate silence waits for an encoder's sound that is at most this far behind it."""
 CATCH_UP = 3 * TICKS_PER_SECOND
 """A slate that comes late begins at most this far in the past."""
+WRAP = 2**62
+"""Show times do not wrap."""
 SLOW_PICTURES = 3
 """An encoder of few pictures a second has stopped only after as many are missing."""
 
@@ -94,6 +100,8 @@ class Programme:
         """When the first key frame came that lay before what the slate had played."""
         self._held = False
         """The encoder's sound is back: silence goes no further."""
+        self._missed = KeyHold()
+        """The encoder's pictures since a key frame that lay before what the slate had played."""
         self.ahead = False
         """The stream was opened ahead of its encoder: there is a slate from the beginning."""
 
@@ -131,11 +139,14 @@ class Programme:
         self._on = {kind: f for kind, f in self._on.items() if f is Feeder.SLATE}
         self._late_since = None
         self._held = False
+        self._missed.clear()
 
     def set_format(self, run: Run, track_format: TrackFormat) -> None:
         """Note a track's parameters; they take effect at its next key frame."""
         kind = track_format.kind
         run.set_format(track_format)
+        if kind is Kind.VIDEO:
+            self._missed.clear()
         if self._on.get(kind) is not Feeder.ENCODER:
             return
         if kind is Kind.VIDEO or self._packager.accepts_sound(track_format):
@@ -154,6 +165,8 @@ class Programme:
         kind = packet.kind
         if kind is Kind.VIDEO:
             if not self._admits_picture(run, packet):
+                for picture in self._caught_up(packet):
+                    self.take(run, picture)
                 return
             if self._desk.ordered:
                 self._desk.discard()
@@ -176,9 +189,7 @@ class Programme:
         self._bridge(packet.pts)
         reel = self._reels.get(Kind.VIDEO)
         if reel is not None:
-            last = self._grid.last
-            behind = last is not None and packet.pts <= last.start
-            if behind or (reel.last is not None and packet.dts <= reel.last):
+            if self._played(packet, reel):
                 self._late_since = self._late_since or run.heard
                 return False
             self._play(packet.dts, end=packet.pts)
@@ -191,6 +202,28 @@ class Programme:
         self._packager.announce(announced)
         self._bring_sound(run, packet)
         return True
+
+    def _played(self, packet: Packet, reel: Reel) -> bool:
+        """Whether the slate has gone further than a picture."""
+        last = self._grid.last
+        begun = last is not None and packet.pts <= last.start
+        return begun or (reel.last is not None and packet.dts <= reel.last)
+
+    def _caught_up(self, packet: Packet) -> list[Packet]:
+        """Keep a picture that cannot be on air; return those that can be with it."""
+        reel = self._reels.get(Kind.VIDEO)
+        if reel is None:
+            return []
+        self._missed.add(packet, pictures=True)
+        if packet.key or self._played(packet, reel):
+            return []
+        held = self._missed.release(packet.arrived_ns, pictures=True)
+        past = squeezed(held, len(held) - 1, 0, packet.arrived_ns, WRAP) if len(held) > 1 else []
+        if past and not self._played(past[0], reel):
+            return [*past, packet]
+        for picture in held:
+            self._missed.add(picture, pictures=True)
+        return []
 
     def _bridge(self, until: int) -> None:
         """Fill what an encoder that took over left empty before its first key frame."""
@@ -382,6 +415,7 @@ class Programme:
         self._reels.pop(kind, None)
         self._on.pop(kind, None)
         if kind is Kind.VIDEO:
+            self._missed.clear()
             self._loop = None
             if self._on.get(Kind.AUDIO) is Feeder.SLATE:
                 self._change_sound()

@@ -60,7 +60,7 @@ def _moved(
     pictures = _pictures(packets)
     past = min(past, len(pictures) - 1)
     if past > 0:
-        pictures = [*_squeezed(pictures, past, hole, starts_ns, wrap), *pictures[past:]]
+        pictures = [*squeezed(pictures, past, hole, starts_ns, wrap), *pictures[past:]]
     elif pictures and hole:
         pictures = [_earlier(pictures[0], hole, starts_ns, wrap), *pictures[1:]]
     remaining = iter(pictures)
@@ -87,10 +87,13 @@ def _earlier(picture: Packet, ticks: int, arrived_ns: int, wrap: int) -> Packet:
     )
 
 
-def _squeezed(
+def squeezed(
     pictures: Sequence[Packet], past: int, hole: int, arrived_ns: int, wrap: int
 ) -> list[Packet]:
-    """Return the past pictures, `STEP` apart; the last one lasts `hole` ticks more."""
+    """Return the first `past` pictures, `STEP` ticks apart, right before the one that follows.
+
+    The last of them lasts `hole` ticks more; their times are those of `pictures`, modulus `wrap`.
+    """
     first = pictures[past]
     half = wrap // 2
 

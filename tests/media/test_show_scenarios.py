@@ -945,7 +945,7 @@ async def test_other_pictures_that_come_before_the_last_one_was_to_end_lose_noth
     assert source.dropped == 0
 
 
-async def test_a_dead_link_is_covered_after_a_second_and_comes_back_at_a_key_frame():
+async def test_a_dead_link_is_covered_after_a_second_and_comes_back_when_it_has_caught_up():
     world = World(LADDERS[1], slate=True)
     world.connect(Encoder(size=SIZES[2]))
     await world.pass_time(5000)
@@ -954,11 +954,35 @@ async def test_a_dead_link_is_covered_after_a_second_and_comes_back_at_a_key_fra
     assert [f.code for f in world.show.findings.open() if f.code == "slate"] == ["slate"]
     await world.pass_time(4000)
     await world.burst()
-    # The backlog is too old; the next key frame comes within the GOP.
-    await watched(world, 2700, Feeder.ENCODER)
+    # The backlog is too old, but it holds the key frame that the present pictures need.
+    await watched(world, 100, Feeder.ENCODER)
     await world.pass_time(4000)
     assert set(gaps(world).values()) == {0}
     assert abs(world.show.lead) < TICKS_PER_SECOND // 2
+
+
+@pytest.mark.parametrize("reorder", [False, True])
+@pytest.mark.parametrize("stall_ms", [1500, 3300, 4100])
+async def test_a_backlog_ends_the_slate_with_its_first_picture_in_time(
+    stall_ms: int, reorder: bool
+):
+    """It was a group of pictures more of slate: until the next key frame."""
+    world = World(LADDERS[0], slate=True)
+    world.hesitated = True
+    world.connect(Encoder(size=SIZES[0], reorder=reorder))
+    await world.pass_time(5000)
+    world.stalled = []
+    await world.pass_time(stall_ms)
+    assert world.show.feeder is Feeder.SLATE
+    # Five times as fast as it was made; what is new comes behind it.
+    held, world.stalled = world.stalled, None
+    pause = stall_ms * MS // (5 * len(held))
+    world.wire.extend((world.now_ns + n * pause, message) for n, message in enumerate(held))
+    await watched(world, stall_ms // 5 + 100, Feeder.ENCODER)
+    await world.pass_time(4000)
+    assert gaps(world)["audio"] == 0
+    assert abs(world.show.lead) < TICKS_PER_SECOND // 2
+    assert world.show.feeder is Feeder.ENCODER
 
 
 async def test_an_encoder_placed_anew_is_not_blamed_for_the_hole():
