@@ -161,9 +161,9 @@ class Switcher:
         self.tick()
 
     def _is_seen(self, source: Source, now_ns: int) -> bool:
-        """Whether the encoder on air sends pictures, and viewers see them."""
+        """Whether the encoder on air sends pictures, and viewers see them, or are about to."""
         sends = source.sends_pictures and not source.vitals.silent(now_ns)
-        return sends and self._show().feeder is Feeder.ENCODER
+        return sends and self._show().feeder is not Feeder.SLATE
 
     def is_well(self, role: Role) -> bool:
         """Whether the encoder of a role (of two the one on air) sends what can be shown."""

@@ -7,12 +7,15 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.support.hls import Reader
+from tests.support.hls import Reader, decode
 from tests.support.push import Publisher
+from tests.support.rtmp import Pusher, make_clip
 from tests.support.server import KEY, STREAM, Server, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(180)]
@@ -56,17 +59,43 @@ def test_key_never_leaks(server: Server, push: Callable[..., Publisher]):
     assert not [text for text in everything if KEY in text]
 
 
-def test_newer_publisher_takes_over_at_once(server: Server, push: Callable[..., Publisher]):
-    first = push()
+def test_newer_publishers_cut_in_without_a_seam_until_they_fight(
+    server: Server, push: Callable[..., Publisher], tmp_path: Path
+):
+    first = push(size="640x360")
+    clip = make_clip(tmp_path, seconds=14)
+    amid = next(n for n, unit in enumerate(clip.units) if unit.ms >= 300)
     server.wait_live()
     reader = Reader(server)
     wait_sequence(reader, 2)
-    push(size="640x360")
+    # Its first key frame comes after 1.7 s: until then the older one's pictures are on air.
+    second = Pusher(server, KEY, replace(clip, units=clip.units[amid:]))
     assert first.process.wait(10) != 0
-    before = sequence(reader)
-    wait_sequence(reader, before + 3)
-    assert server.stream()["state"] == "live"
-    assert reader.decode("source", segments=2).frames > 60
+    wait_sequence(reader, sequence(reader) + 3)
+    stream = server.stream()
+    assert (stream["state"], stream["on_air"]) == ("live", "encoder")
+    assert not server.metric("vitrina_slate_seconds_total", stream=STREAM)
+    assert "#EXT-X-GAP" not in reader.text("source")
+    shown = [
+        decode(reader.fetch("source", part.init_section.uri) + reader.fetch("source", part.uri))
+        for part in reader.media("source").segments
+        if part.uri
+    ]
+    assert {segment.height for segment in shown} == {360, 270}
+    times = sorted(time for segment in shown for time in segment.pts)
+    longest = max(after - before for before, after in pairwise(times))
+    print(f"longest picture: {longest * 1000:.0f} ms of {times[-1] - times[0]:.1f} s")
+    assert longest < 0.1
+    # Both want the show back: the second takeover is granted, the third is not.
+    push(size="640x360")
+    wait_for(lambda: server.metric("vitrina_ingest_takeovers_total", stream=STREAM) == 2, 10, "it")
+    wait_for(lambda: second.error or second.refused, 10, "the second's end")
+    third = Pusher(server, KEY, clip)
+    third.join(5)
+    assert third.refused is not None
+    assert "Another encoder is publishing with this stream key" in third.refused.text
+    assert server.metric("vitrina_ingest_rejected_total", reason="contested") == 1
+    wait_for(lambda: server.stream()["on_air"] == "encoder", 3, "the encoder")
 
 
 def test_killed_publisher_may_return_within_the_grace(make_server: Callable[..., Server]):
