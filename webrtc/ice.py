@@ -42,6 +42,8 @@ MAX_QUEUED = 256
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
 
 
+_BINDING_REQUEST = b"\x00\x01"
+
 MAX_OWN = 8
 """Of this machine's addresses: one with many networks does not tell peers of all."""
 
@@ -62,16 +64,28 @@ class _Datagrams(StunProtocol):
     def __init__(self, ice: IceConnection) -> None:
         super().__init__(ice)
         self._ice = ice
+        self._user = f"{ice.local_username}:".encode()
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Take a datagram; RFC 7983: STUN begins with 0 to 3."""
         assert isinstance(data, bytes)
         if data and data[0] > 3:
             self._ice.media_received(data, (addr[0], addr[1]))
+        elif data and not self._meant(data):
+            self._ice.strange += 1
         elif data:
             # aioice notices some malformed attributes only by what it stumbles over.
             with contextlib.suppress(struct.error, ValueError):
                 super().datagram_received(data, addr)
+
+    def _meant(self, data: bytes) -> bool:
+        """Whether STUN may be the peer's: checks name us (RFC 8445 7.2.2), answers their question.
+
+        Read whole, a stranger's would cost 10 us and more.
+        """
+        if data[:2] == _BINDING_REQUEST:
+            return self._user in data
+        return data[8:20] in self.transactions
 
 
 class IceConnection(Connection):
@@ -92,7 +106,7 @@ class IceConnection(Connection):
         self.unsent = 0
         """Datagrams dropped because the machine's own queue was full."""
         self.strange = 0
-        """Datagrams from unchecked addresses, dropped."""
+        """Datagrams from unchecked addresses, and STUN that is not meant for us, dropped."""
 
     # ── called by aioice ─────────────────────────────────────────────────────────────────────
 

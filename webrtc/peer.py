@@ -25,6 +25,7 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 
+from media.excess import Bucket
 from webrtc.ice import IceConnection
 from webrtc.sctp import BoundedSctp
 
@@ -35,6 +36,14 @@ log = structlog.get_logger(__name__)
 
 HANDSHAKE_S = 15.0
 """From the answer to the keys: a peer that needs longer will not come."""
+MAX_SOURCES = 256
+"""SSRCs of one peer: libsrtp keeps some 300 bytes of each and looks through all of them for every
+packet. Publishers have two to ten, and a new one now and then."""
+RECORDS_PER_S = 500
+RECORDS_BURST_S = 4.0
+"""DTLS of a connected peer: data channels, which `webrtc.sctp` bounds closer."""
+MAX_SRTP_BYTES = 1500
+"""What pylibsrtp takes; no path of the Internet carries more."""
 
 
 class PeerLost(Exception):
@@ -98,6 +107,10 @@ class Peer:
         """Bytes of SRTP and SRTCP."""
         self.undecipherable = 0
         """Packets that SRTP refused: replayed, forged or damaged."""
+        self.flooded = 0
+        """Datagrams dropped because there were too many, of DTLS or of sources of RTP."""
+        self._sources: set[bytes] = set()
+        self._records = Bucket(rate=RECORDS_PER_S, seconds=RECORDS_BURST_S)
 
     # ── set-up ───────────────────────────────────────────────────────────────────────────────
 
@@ -248,17 +261,31 @@ class Peer:
         self.sent += len(data)
 
     def _datagram(self, data: bytes) -> bool:
-        """Take SRTP and SRTCP (RFC 7983: 128 to 191); the rest is DTLS."""
-        if self._incoming is None or not 127 < data[0] < 192:
+        """Take SRTP, SRTCP (RFC 7983: 128 to 191) and what is too much; the rest is DTLS."""
+        if self._incoming is None:
             return False
         arrived_ns = time.monotonic_ns()
+        if not 127 < data[0] < 192:
+            excess = self._records.add(1, arrived_ns) is not None
+            self.flooded += excess
+            return excess
         rtcp = len(data) > 1 and 192 <= data[1] <= 223  # RFC 5761 4
         self.received += len(data)
+        source = data[4:8] if rtcp else data[8:12]
+        known = source in self._sources
+        if not known and len(self._sources) >= MAX_SOURCES:
+            self.flooded += 1
+            return True
+        if len(data) > MAX_SRTP_BYTES:
+            self.undecipherable += 1
+            return True
         try:
             plain = self._incoming.unprotect_rtcp(data) if rtcp else self._incoming.unprotect(data)
         except pylibsrtp.Error:
             self.undecipherable += 1
             return True
+        if not known:
+            self._sources.add(source)
         try:
             (self._rtcp if rtcp else self._rtp)(plain, arrived_ns)
         except Exception as error:  # a fault of ours must end this peer, not be swallowed

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aioice.stun
 import pytest
 from aioice.ice import StunProtocol
 from aioice.stun import Class, Message, Method
@@ -22,8 +23,9 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
 import webrtc.ice
+from media.excess import Bucket
 from webrtc.ice import MAX_PLACES, MAX_UNSENT_BYTES, IceConnection, NoPort
-from webrtc.peer import Credentials, Peer, PeerLost, make_certificate
+from webrtc.peer import MAX_SOURCES, Credentials, Peer, PeerLost, make_certificate
 
 pytestmark = pytest.mark.component
 HOST = "127.0.0.1"
@@ -199,20 +201,103 @@ async def test_strangers_get_no_answer_and_no_error_of_ours() -> None:
             stranger.setblocking(False)
             for kind, value in ((0x24, b"123"), (0x802A, b"1"), (0x06, b"\xff"), (0x20, b"\0\1")):
                 body = struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4)
+                body += b"\0\6\0\x08" + f"{stage.peer.local.ufrag}:xyz".encode()
                 head = struct.pack("!HHI12s", 1, len(body), 0x2112A442, bytes(12))
                 stranger.sendto(head + body, (HOST, port))
             stranger.sendto(struct.pack("!HHI12s", 1, 0, 0x2112A442, bytes(12)), (HOST, port))
-            stranger.sendto(b"\xff", (HOST, port))
             await until(lambda: stage.peer._ice.strange == 1)
+            stranger.sendto(b"\xff", (HOST, port))
+            await until(lambda: stage.peer._ice.strange == 2)
             await asyncio.sleep(0)
             with pytest.raises(BlockingIOError):
                 stranger.recv(2000)
             stranger.sendto(check(stage.peer).replace(b"theirs", b"thence"), (HOST, port))
             stranger.sendto(b"\xff", (HOST, port))
-            await until(lambda: stage.peer._ice.strange == 2)
+            await until(lambda: stage.peer._ice.strange == 3)
             with pytest.raises(BlockingIOError):
                 stranger.recv(2000)
         assert faults == []
+
+
+async def test_what_no_peer_would_ask_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    parse = aioice.stun.parse_message
+    monkeypatch.setattr("aioice.stun.parse_message", lambda data: read.append(data) or parse(data))
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        port = stage.peer.candidates[0].port
+        request = Message(message_method=Method.BINDING, message_class=Class.REQUEST)
+        request.attributes["USERNAME"] = "somebody:else"
+        request.add_message_integrity(b"a guess")
+        answer = Message(message_method=Method.BINDING, message_class=Class.RESPONSE)
+        read.clear()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for _ in range(50):
+                stranger.sendto(bytes(request), (HOST, port))
+                stranger.sendto(bytes(answer), (HOST, port))
+            await until(lambda: stage.peer._ice.strange == 100)
+        assert not {bytes(request), bytes(answer)} & set(read)
+        stage.peer._ice._query_consent_task.cancel()
+        assert stage.peer._ice._nominated
+
+
+class Wire:
+    """Sends whatever it is given, from the address and with the keys of `stage.other`."""
+
+    def __init__(self, stage: Stage) -> None:
+        dtls = stage.other.getSenders()[0].transport
+        pair = dtls.transport._connection._nominated[1]
+        self.srtp = dtls._tx_srtp
+        self._transport, self._to = pair.protocol.transport, pair.remote_addr
+
+    def raw(self, data: bytes) -> None:
+        self._transport.sendto(data, self._to)
+
+    def rtp(self, ssrc: int, sequence: int = 0) -> None:
+        header = struct.pack("!BBHII", 0x80, 96, sequence, 0, ssrc)
+        self.raw(self.srtp.protect(header + b"tiny"))
+
+
+async def test_a_datagram_that_srtp_does_not_take_is_no_fault_of_ours() -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: faults.append(said))
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        wire = Wire(stage)
+        for size in (1, 2, 11, 12, 1501, 9000):
+            wire.raw(b"\x80\x60" + bytes(size))
+            wire.raw(b"\x80\xc8" + bytes(size))
+        await until(lambda: stage.peer.undecipherable == 12)
+        seen = len(stage.rtp)
+        await until(lambda: len(stage.rtp) > seen + 5)
+        assert faults == []
+
+
+async def test_a_peer_has_not_any_number_of_sources() -> None:
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp and stage.rtcp)
+        wire = Wire(stage)
+        for number in range(2 * MAX_SOURCES):
+            wire.rtp(7000 + number)
+            await asyncio.sleep(0)
+        await until(lambda: stage.peer.flooded >= MAX_SOURCES)
+        assert len({data[8:12] for data in stage.rtp}) <= MAX_SOURCES
+        # Those who were there before are heard.
+        before = stage.rtp[0][8:12]
+        seen = sum(data[8:12] == before for data in stage.rtp)
+        await until(lambda: sum(data[8:12] == before for data in stage.rtp) > seen + 5)
+
+
+async def test_a_flood_of_dtls_is_not_read() -> None:
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        wire = Wire(stage)
+        stage.peer._records = Bucket(rate=1, seconds=50)
+        for _ in range(200):
+            wire.raw(b"\x17\xfe\xfd" + bytes(40))
+        await until(lambda: stage.peer.flooded >= 100)
+        seen = len(stage.rtp)
+        await until(lambda: len(stage.rtp) > seen + 5)
 
 
 async def test_a_peer_has_not_any_number_of_addresses() -> None:
