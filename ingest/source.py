@@ -98,6 +98,13 @@ class Publication(Protocol):
         All that it says at once; what is not in there is not known. A claim, not a promise.
         """
 
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        """Tell, once a second, what the network lost since the last call.
+
+        Of `packets` of the network `lost` were given up; `pictures` came in part, or need one that
+        did not come.
+        """
+
     def drop_track(self, track: int, kind: Kind) -> None:
         """The encoder ended this track (E-RTMP SequenceEnd)."""
 

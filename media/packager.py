@@ -92,6 +92,11 @@ class Packager:
         return self._passing
 
     @property
+    def long_gop(self) -> bool:
+        """Whether the source rung is re-encoded because key frames were too far apart."""
+        return self._long_gop
+
+    @property
     def newest_pictures(self) -> TrackFormat | None:
         """Format of the last pictures that came, also before sound alone."""
         return self._decoded.get(Kind.VIDEO)

@@ -111,6 +111,11 @@ class Programme:
         return self._on.get(Kind.VIDEO) or self._on.get(Kind.AUDIO)
 
     @property
+    def sound_feeder(self) -> Feeder | None:
+        """Who feeds the sound."""
+        return self._on.get(Kind.AUDIO)
+
+    @property
     def newest(self) -> int:
         """Where the newest access unit of all ends."""
         return max(self._ends.values(), default=0)

@@ -81,6 +81,13 @@ class Publication:
             bounded = {place: min(bps, most) for place, bps in rates.items()}
             self._stream.switcher.declare_rates(self.source, bounded)
 
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        """Note what the network lost on the way to us (`ingest.source.Publication`)."""
+        if not self.closed:
+            self._stream.switcher.note_loss(
+                self.source, lost=lost, packets=packets, pictures=pictures
+            )
+
     def drop_track(self, track: int, kind: Kind) -> None:
         """Note that the encoder ended a track."""
         self._tracks.discard((kind, track))

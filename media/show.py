@@ -274,6 +274,11 @@ class Show:
         if self._run is not None:
             self._run.declared = rates
 
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        """Note what the network lost of `packets`, and how many pictures that cost."""
+        if self._run is not None:
+            self._run.observer.note_loss(lost=lost, packets=packets, pictures=pictures)
+
     def push(self, packet: Packet) -> None:
         """Take one access unit in the encoder's time."""
         run = self._run
@@ -366,7 +371,9 @@ class Show:
         self._programme.tick(now)
         if self.feeder is Feeder.SLATE:
             self._heard = now
-        self._notes.look(now, self.feeder)
+        self._notes.look(
+            now, self.feeder, connected=run is not None, sound=self._programme.sound_feeder
+        )
         self.ladder.realtime.tick()
         self._fill_holes(now)
         if self._ready_at is None and self._packager.formats:

@@ -10,7 +10,7 @@ from ingest.whip.receiver import Receiver
 from ingest.whip.statistics import KindStatistics
 from media.excess import Bucket
 from media.limits import LimitExceeded
-from media.model import FormatRefused
+from media.model import FormatRefused, Kind
 from webrtc.meter import RtpCounts
 from webrtc.session import End, SessionOver
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ingest.source import Grant, IngestMeter, Publication, PublishGate
-    from media.model import Kind
     from webrtc.meter import RtpMeter
     from webrtc.session import Session
 
@@ -192,6 +191,13 @@ class WhipPublisher:
                 ),
             )
             self._rtp_meter.rtp_jitter(stream, PROTOCOL, kind.value, now.jitter_ns / 1e9)
+            if kind is Kind.VIDEO and self._publication is not None:
+                lost = now.lost - before.lost
+                self._publication.note_loss(
+                    lost=lost,
+                    packets=now.packets - before.packets + lost,
+                    pictures=now.dropped + now.unusable - before.dropped - before.unusable,
+                )
         self._rtp_meter.rtp_path(
             stream,
             PROTOCOL,

@@ -38,6 +38,8 @@ class Measurements:
     passthrough_wanted: bool
     passthrough: bool
     """Whether the encoder's own pictures are the source rung."""
+    long_gop: bool
+    """They are not, because their key frames were too far apart."""
     rungs: bool
     """Whether there are re-encoded rungs."""
     lead_s: float

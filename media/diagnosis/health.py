@@ -101,6 +101,7 @@ class Health:
             audio=formats.get(Kind.AUDIO),
             passthrough_wanted=self._passthrough_wanted and (video is None or fits_hls(video)),
             passthrough=self._packager.passthrough,
+            long_gop=self._packager.long_gop,
             rungs=self._ladder.rungs,
             lead_s=timeline.lead / TICKS_PER_SECOND if timeline is not None else 0.0,
             repairs=repairs,

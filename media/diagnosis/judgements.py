@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media.diagnosis import sentences
+from media.diagnosis import sentences, sentences_webrtc
 from media.diagnosis.diagnosis import UNKNOWN, Rule
 from media.diagnosis.findings import Code, Severity
 from media.model import Codec, Kind
@@ -34,6 +34,10 @@ IRREGULAR_S = 0.35
 IRREGULAR_COUNT = 5
 LOW_RATE, FAIR_RATE = 0.9, 0.95
 """Share of the nominal frame rate: below the first a finding opens, above the second it closes."""
+WEBRTC = "whip"
+"""Protocol of publishers that are browsers, mostly, and are asked for key frames."""
+LOST_SHARE = 1 / 3
+"""Of the pictures that are missing: when as many were lost on the way, the network is the cause."""
 WRONG_NOMINAL = 0.55
 """A stream that never reached this share of what its header says has a wrong header."""
 
@@ -47,8 +51,10 @@ def _keyframe_interval(m: Measurements, _open: bool) -> Opinion:
     if m.rungs and not m.passthrough_wanted:
         return None  # nobody sees the encoder's own pictures
     if seconds > m.longest_s:
-        reencoded = m.passthrough_wanted and not m.passthrough
-        return sentences.keyframe_interval(seconds, m.segment_s, reencoded=reencoded)
+        say = sentences.keyframe_interval
+        if m.protocol == WEBRTC:
+            say = sentences_webrtc.keyframe_interval
+        return say(seconds, m.segment_s, reencoded=m.long_gop)
     return None if newest else UNKNOWN
 
 
@@ -56,7 +62,7 @@ def _keyframe_irregular(m: Measurements, _open: bool) -> Opinion:
     o = m.observed
     if o is None or len(o.key_intervals) < IRREGULAR_COUNT:
         return UNKNOWN
-    if m.protocol == "whip":
+    if m.protocol == WEBRTC:
         return None  # it is asked for key frames: for segments, after losses, for new viewers
     shortest, longest = min(o.key_intervals), max(o.key_intervals)
     if longest > m.longest_s or longest - shortest <= IRREGULAR_S:
@@ -71,6 +77,8 @@ def _no_keyframe(m: Measurements, _open: bool) -> Opinion:
     usual = max(o.key_intervals, default=0.0)
     if o.since_key_s <= max(NO_KEY_S, NO_KEY_INTERVALS * usual):
         return None
+    if m.protocol == WEBRTC:
+        return sentences_webrtc.no_keyframe(o.since_key_s)
     return sentences.no_keyframe(o.since_key_s)
 
 
@@ -79,8 +87,7 @@ def _source_reencoded(m: Measurements, _open: bool) -> Opinion:
     if o is None or not o.key_intervals:
         return UNKNOWN
     fine = max(o.key_intervals[-1], o.since_key_s or 0.0) <= m.longest_s
-    given_up = m.passthrough_wanted and not m.passthrough
-    return sentences.SOURCE_REENCODED if given_up and fine else None
+    return sentences.SOURCE_REENCODED if m.long_gop and fine else None
 
 
 def _b_frames(m: Measurements, _open: bool) -> Opinion:
@@ -98,7 +105,12 @@ def _frame_rate_low(m: Measurements, is_open: bool) -> Opinion:
         nominal = o.best_picture_rate
     if o.picture_rate >= nominal * (FAIR_RATE if is_open else LOW_RATE):
         return None
-    return sentences.frame_rate_low(o.picture_rate, nominal)
+    if m.protocol != WEBRTC:
+        return sentences.frame_rate_low(o.picture_rate, nominal)
+    lost = o.pictures_lost + o.loss * nominal
+    if lost >= LOST_SHARE * (nominal - o.picture_rate):
+        return sentences_webrtc.pictures_lost(o.picture_rate, nominal)
+    return sentences_webrtc.frame_rate_low(o.picture_rate, nominal)
 
 
 def _resolution_odd(m: Measurements, _open: bool) -> Opinion:
@@ -136,18 +148,20 @@ OFFSET_S, FAIR_OFFSET_S = 0.1, 0.07
 USUAL_SAMPLE_RATES = (44_100, 48_000)
 
 
-def _missing(kind: Kind, text: str) -> Callable[[Measurements, bool], Opinion]:
+def _missing(kind: Kind, text: str, by_webrtc: str) -> Callable[[Measurements, bool], Opinion]:
     def judge(m: Measurements, _open: bool) -> Opinion:
         if m.observed is None:
             return UNKNOWN
         if (m.video if kind is Kind.VIDEO else m.audio) is not None:
             return None
-        return text if m.observed.age_s > MISSING_S else UNKNOWN
+        if m.observed.age_s <= MISSING_S:
+            return UNKNOWN
+        return by_webrtc if m.protocol == WEBRTC else text
 
     return judge
 
 
-def _stopped(kind: Kind, text: str) -> Callable[[Measurements, bool], Opinion]:
+def _stopped(kind: Kind, text: str, by_webrtc: str) -> Callable[[Measurements, bool], Opinion]:
     def judge(m: Measurements, _open: bool) -> Opinion:
         if m.observed is None:
             return UNKNOWN
@@ -155,7 +169,9 @@ def _stopped(kind: Kind, text: str) -> Callable[[Measurements, bool], Opinion]:
         other = quiet.get(Kind.AUDIO if kind is Kind.VIDEO else Kind.VIDEO)
         if kind not in quiet or other is None or other > FLOWS_S:
             return UNKNOWN
-        return text if quiet[kind] > STOPPED_S else None
+        if quiet[kind] <= STOPPED_S:
+            return None
+        return by_webrtc if m.protocol == WEBRTC else text
 
     return judge
 
@@ -177,7 +193,7 @@ def _sample_rate(m: Measurements, _open: bool) -> Opinion:
 def _sound_reencoded(m: Measurements, _open: bool) -> Opinion:
     if m.audio is None:
         return UNKNOWN
-    if m.audio.codec is Codec.AAC or m.protocol == "whip":
+    if m.audio.codec is Codec.AAC or m.protocol == WEBRTC:
         return None  # WebRTC has no AAC
     return sentences.sound_reencoded(NAMES.get(m.audio.codec, m.audio.codec))
 
@@ -241,6 +257,8 @@ def _bitrate_unsteady(m: Measurements, is_open: bool) -> Opinion:
     o = m.observed
     if o is None or len(o.spans_bps) < SWING_SPANS:
         return UNKNOWN
+    if m.protocol == WEBRTC:
+        return None  # by WebRTC the bit rate follows the network, and is meant to
     mean = sum(o.spans_bps) / len(o.spans_bps)
     if max(o.spans_bps) <= mean * (FAIR_SWING if is_open else SWING):
         return None
@@ -332,24 +350,24 @@ RULES = (
     Rule(
         code=Code.VIDEO_MISSING,
         severity=Severity.WARNING,
-        judge=_missing(Kind.VIDEO, sentences.VIDEO_MISSING),
+        judge=_missing(Kind.VIDEO, sentences.VIDEO_MISSING, sentences_webrtc.VIDEO_MISSING),
     ),
     Rule(
         code=Code.VIDEO_STOPPED,
         severity=Severity.ERROR,
-        judge=_stopped(Kind.VIDEO, sentences.VIDEO_STOPPED),
+        judge=_stopped(Kind.VIDEO, sentences.VIDEO_STOPPED, sentences_webrtc.VIDEO_STOPPED),
         closes=3,
         momentary=True,
     ),
     Rule(
         code=Code.AUDIO_MISSING,
         severity=Severity.WARNING,
-        judge=_missing(Kind.AUDIO, sentences.AUDIO_MISSING),
+        judge=_missing(Kind.AUDIO, sentences.AUDIO_MISSING, sentences_webrtc.AUDIO_MISSING),
     ),
     Rule(
         code=Code.AUDIO_STOPPED,
         severity=Severity.ERROR,
-        judge=_stopped(Kind.AUDIO, sentences.AUDIO_STOPPED),
+        judge=_stopped(Kind.AUDIO, sentences.AUDIO_STOPPED, sentences_webrtc.AUDIO_STOPPED),
         closes=3,
         momentary=True,
     ),

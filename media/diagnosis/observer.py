@@ -15,6 +15,8 @@ RATE_LOOKS = 5
 """Seconds over which pictures are counted."""
 LATE_LOOKS = 10
 """Seconds over which a delay is looked at for changes."""
+STOPPED = TICKS_PER_SECOND
+"""Pictures that pause for longer had stopped: that says nothing of the pace of key frames."""
 STEADY_S = 4
 """A bit rate is judged over this many seconds: key frames weigh more than other pictures."""
 STEADY_SPANS = 10
@@ -44,7 +46,7 @@ class Observed:
     key_intervals: tuple[float, ...]
     """Between the newest key frames, newest last."""
     since_key_s: float | None
-    """Media time since the newest key frame."""
+    """Media time since the newest key frame, or since pictures came back after a stop."""
     reordered: bool
     """Pictures are shown in another order than they are decoded: there are B-frames."""
     late_s: float | None
@@ -53,6 +55,10 @@ class Observed:
     """The same of the last ten seconds, newest last."""
     av_offset_s: float | None
     """Newest sound minus newest picture, mean of the second."""
+    loss: float = 0.0
+    """Share of the packets that were lost on the way, over the last 5 s."""
+    pictures_lost: float = 0.0
+    """Pictures a second of which a part was lost, or that need one that was, over the last 5 s."""
 
 
 @dataclass(slots=True)
@@ -75,6 +81,8 @@ class Observer:
     _offset_count: int = 0
     _reordered: bool = False
     _last_key: int | None = None
+    _key_since: int | None = None
+    """`_last_key`, or when pictures came back after a stop."""
     _keys: deque[float] = field(default_factory=lambda: deque(maxlen=KEY_INTERVALS))
     _looked: int | None = None
     _looked_picture: int | None = None
@@ -85,6 +93,14 @@ class Observer:
     _span: tuple[int, int] = (0, 0)
     _spans: deque[int] = field(default_factory=lambda: deque(maxlen=STEADY_SPANS))
     _best: float = 0.0
+    _lost: tuple[int, int, int] = (0, 0, 0)
+    """Since the last look: packets lost, packets in all, pictures lost."""
+    _losses: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=RATE_LOOKS))
+
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        """Take what was lost on the way since the last call: of `packets`, `lost` were."""
+        before = self._lost
+        self._lost = before[0] + lost, before[1] + packets, before[2] + pictures
 
     def note(self, packet: Packet, arrived: int) -> None:
         """Take a packet on the show clock and the show time of its arrival."""
@@ -96,8 +112,11 @@ class Observer:
             tally = self._tallies[kind] = _Tally()
         tally.units += 1
         tally.size += len(packet.payload)
+        before = self._newest.get(kind)
         self._arrived[kind] = arrived
         self._newest[kind] = packet.dts
+        if kind is Kind.VIDEO and before is not None and packet.dts - before > STOPPED:
+            self._last_key, self._key_since = None, packet.pts
         late = arrived - packet.dts
         if self._late is None or late < self._late:
             self._late = late
@@ -114,11 +133,11 @@ class Observer:
         if packet.key:
             if self._last_key is not None and packet.pts > self._last_key:
                 self._keys.append((packet.pts - self._last_key) / TICKS_PER_SECOND)
-            self._last_key = packet.pts
+            self._last_key = self._key_since = packet.pts
 
     def pictures_changed(self) -> None:
         """Forget pace and size: of other pictures, or of the same in another place, they differ."""
-        self._last_key = self._looked_picture = None
+        self._last_key = self._key_since = self._looked_picture = None
         self._keys.clear()
         self._pictures.clear()
         self._spans.clear()
@@ -137,6 +156,9 @@ class Observer:
         self._sizes.append((pictures.size + sound.size, passed))
         self._add_span(pictures.size, passed)
         rate = self._picture_rate(pictures.units)
+        self._losses.append(self._lost)
+        self._lost = 0, 0, 0
+        lost, packets, lost_pictures = (sum(each) for each in zip(*self._losses, strict=True))
         newest = self._newest.get(Kind.VIDEO)
         late_s = self._late / TICKS_PER_SECOND if self._late is not None else None
         if late_s is not None:
@@ -150,8 +172,8 @@ class Observer:
             picture_rate=rate,
             best_picture_rate=self._best,
             key_intervals=tuple(self._keys),
-            since_key_s=(newest - self._last_key) / TICKS_PER_SECOND
-            if newest is not None and self._last_key is not None
+            since_key_s=(newest - self._key_since) / TICKS_PER_SECOND
+            if newest is not None and self._key_since is not None
             else None,
             reordered=self._reordered,
             late_s=late_s,
@@ -159,6 +181,8 @@ class Observer:
             av_offset_s=self._offsets / self._offset_count / TICKS_PER_SECOND
             if self._offset_count
             else None,
+            loss=lost / max(1, packets),
+            pictures_lost=lost_pictures / len(self._losses),
         )
         self._tallies.clear()
         self._late = None

@@ -328,10 +328,27 @@ WORKER_RESTARTED = (
 
 def slate(since_ms: int) -> str:
     """Say that viewers see the slate since a time (UTC milliseconds)."""
-    since = datetime.fromtimestamp(since_ms / 1000, UTC).strftime("%H:%M:%S")
     return (
-        f"No encoder: viewers see the slate since {since} UTC. The show goes on as soon as an "
-        "encoder publishes with the stream's key and sends a key frame."
+        f"No encoder: viewers see the slate since {_clock(since_ms)} UTC. The show goes on as soon "
+        "as an encoder publishes with the stream's key and sends a key frame."
+    )
+
+
+def slate_over_sound(since_ms: int) -> str:
+    """Say that an encoder sends sound alone under the slate, whose begin is told."""
+    return (
+        f"Only sound comes, no pictures: viewers hear it under the slate, which they see since "
+        f"{_clock(since_ms)} UTC. Switch the camera on again, or look at the capture card and its "
+        "encoder."
+    )
+
+
+def slate_awaits_picture(since_ms: int) -> str:
+    """Say that an encoder is connected, but the slate stays on air."""
+    return (
+        f"A publisher is connected, but sends no picture that could be shown: viewers see the "
+        f"slate since {_clock(since_ms)} UTC. The show goes on with its next key frame; if none "
+        "comes, look at its camera or network, or start it again."
     )
 
 
@@ -347,6 +364,10 @@ def codec_changed(before: str, now: str) -> str:
         "re-encoded for viewers who cannot decode it. End the show and start it again to send "
         "it untouched."
     )
+
+
+def _clock(utc_ms: int) -> str:
+    return datetime.fromtimestamp(utc_ms / 1000, UTC).strftime("%H:%M:%S")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -220,6 +220,11 @@ class Switcher:
         if source is self._on_air:
             self._show().declare_rates(rates)
 
+    def note_loss(self, source: Source, *, lost: int, packets: int, pictures: int) -> None:
+        """Note what was lost of an encoder on the way."""
+        if source is self._on_air:
+            self._show().note_loss(lost=lost, packets=packets, pictures=pictures)
+
     def drop_track(self, source: Source, kind: Kind) -> None:
         """Note that an encoder ended a track."""
         source.formats.pop(kind, None)

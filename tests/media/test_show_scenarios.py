@@ -882,6 +882,23 @@ async def test_a_slate_leaves_no_gap_and_encoders_may_return_otherwise(ladder: L
     assert [f.code for f in world.show.findings.open() if f.code == "slate"] == []
 
 
+async def test_a_camera_that_is_off_for_a_while_is_said_to_be():
+    world = World(LADDERS[0], slate=True)
+    encoder = Encoder(size=SIZES[2])
+    world.connect(encoder)
+    await world.pass_time(5000)
+    encoder.next_picture += 9000
+    await watched(world, 2000, Feeder.SLATE)
+    await world.pass_time(2000)
+    (slate,) = (f for f in world.show.findings.open() if f.code == "slate")
+    assert slate.text.startswith("Only sound comes, no pictures: viewers hear it under the slate")
+    await watched(world, 8000, Feeder.ENCODER)
+    await world.pass_time(3000)
+    findings = world.show.findings
+    seen = {f.code for f in (*findings.open(), *findings.closed())}
+    assert seen == {"audio_silent", "slate", "video_stopped"}
+
+
 @pytest.mark.parametrize("sound", ["aac", "opus"])
 async def test_who_watches_without_delay_gets_every_packet_at_once_and_the_slate_between(
     sound: str,

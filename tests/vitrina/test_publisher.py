@@ -60,6 +60,9 @@ class Recorder:
     def set_format(self, track: int, track_format: TrackFormat) -> None:
         self.formats[track_format.kind] = track_format
 
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        raise AssertionError("TCP loses nothing")
+
     def describe_sound(self, languages: Mapping[int, str]) -> None:
         raise AssertionError("the demo tells no languages")
 

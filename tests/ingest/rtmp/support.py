@@ -133,6 +133,9 @@ class RecordingPublication:
     def drop_track(self, track: int, kind: Kind) -> None:
         self.dropped.append((track, kind))
 
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        raise AssertionError("TCP loses nothing")
+
     def describe_sound(self, languages: Mapping[int, str]) -> None:
         self.languages |= languages
         self.changed.set()

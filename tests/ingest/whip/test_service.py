@@ -47,6 +47,7 @@ class Publication:
         self.on_revoked, self.on_key_wanted = on_revoked, on_key_wanted
         self.formats: dict[Kind, TrackFormat] = {}
         self.packets: Counter[Kind] = Counter()
+        self.losses: list[tuple[int, int, int]] = []
         self.keys = 0
         self.closed: list[str] = []
         self.refusal: Exception | None = None
@@ -54,6 +55,9 @@ class Publication:
     def set_format(self, track: int, track_format: TrackFormat) -> None:
         assert track == 0
         self.formats[track_format.kind] = track_format
+
+    def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
+        self.losses.append((lost, packets, pictures))
 
     def describe_sound(self, languages: object) -> None:
         raise AssertionError("WebRTC tells no languages")

@@ -53,6 +53,7 @@ WELL = Measurements(
     audio=AUDIO,
     passthrough_wanted=True,
     passthrough=True,
+    long_gop=False,
     rungs=True,
     lead_s=0.0,
     repairs={},
@@ -105,7 +106,7 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
     (
         Code.KEYFRAME_INTERVAL,
         WARN,
-        {"key_intervals": (8.333,), "since_key_s": 4.0, "passthrough": False},
+        {"key_intervals": (8.333,), "since_key_s": 4.0, "passthrough": False, "long_gop": True},
         (
             "The encoder sends a key frame only every 8.3 s: set the keyframe interval to 2 s "
             "(OBS: Settings ▸ Output ▸ Keyframe Interval). Until then the source picture is "
@@ -120,6 +121,82 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
             "The encoder sends a key frame only every 5.0 s: set the keyframe interval to 2 s "
             "(OBS: Settings ▸ Output ▸ Keyframe Interval). Until then viewers who join wait that "
             "long for the source picture."
+        ),
+    ),
+    (
+        Code.KEYFRAME_INTERVAL,
+        WARN,
+        {"protocol": "whip", "since_key_s": 5.0},
+        (
+            "Key frames come only every 5.0 s, although one is asked for every 2 s. In a browser: "
+            "switch the camera on, and keep the page in the foreground. In OBS: set the keyframe "
+            "interval to 2 s. Until then viewers who join wait that long for the source picture."
+        ),
+    ),
+    (
+        Code.NO_KEYFRAME,
+        WARN,
+        {"protocol": "whip", "since_key_s": 12.0},
+        (
+            "No key frame for 12 s, although they are asked for: viewers who join cannot start "
+            "the source rung. In a browser: stop and go live again. In OBS: set the keyframe "
+            "interval to 2 s."
+        ),
+    ),
+    (
+        Code.FRAME_RATE_LOW,
+        WARN,
+        {"protocol": "whip", "picture_rate": 22.4, "pictures_lost": 1.0, "loss": 0.01},
+        (
+            "Only 22 of 30 pictures a second are sent: choose a smaller size or a lower bitrate, "
+            "close other programs on the machine, give the camera more light, and keep a "
+            "browser's page in the foreground with its camera on."
+        ),
+    ),
+    (
+        Code.FRAME_RATE_LOW,
+        WARN,
+        {"protocol": "whip", "picture_rate": 22.4, "pictures_lost": 2.3, "loss": 0.01},
+        (
+            "Only 22 of 30 pictures a second arrive: the network between publisher and server "
+            "loses the others. Use a cable instead of Wi-Fi, stay near the access point, or "
+            "choose a smaller size."
+        ),
+    ),
+    (
+        Code.VIDEO_MISSING,
+        WARN,
+        {"protocol": "whip", "video": None},
+        (
+            "No pictures are sent: choose a camera or a screen on the publish page (OBS: add a "
+            "video source)."
+        ),
+    ),
+    (
+        Code.VIDEO_STOPPED,
+        ERR,
+        {"protocol": "whip", "quiet_s": {Kind.VIDEO: 3.5, Kind.AUDIO: 0.02}},
+        (
+            "Pictures have stopped while sound goes on: switch the camera on again, or share the "
+            "screen again, and keep a browser's page in the foreground."
+        ),
+    ),
+    (
+        Code.AUDIO_MISSING,
+        WARN,
+        {"protocol": "whip", "audio": None},
+        (
+            "No sound is sent: choose a microphone on the publish page (OBS: Settings ▸ Output ▸ "
+            "Audio Track)."
+        ),
+    ),
+    (
+        Code.AUDIO_STOPPED,
+        ERR,
+        {"protocol": "whip", "quiet_s": {Kind.VIDEO: 0.03, Kind.AUDIO: 3.5}},
+        (
+            "Sound has stopped while pictures go on: check that the microphone is still plugged "
+            "in, and choose it again."
         ),
     ),
     (
@@ -143,7 +220,7 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
     (
         Code.SOURCE_REENCODED,
         INFO,
-        {"passthrough": False},
+        {"passthrough": False, "long_gop": True},
         (
             "The source picture is still re-encoded because key frames were too far apart "
             "earlier: it is sent untouched again once they have been in time for 10 s."
@@ -595,6 +672,16 @@ def test_a_publisher_that_is_asked_for_key_frames_is_not_told_to_send_them_evenl
     rtmp = Clinic().see(30, measured(protocol="rtmp"), key_intervals=intervals)
     assert rtmp == [Code.KEYFRAME_IRREGULAR]
     assert Clinic().see(30, measured(protocol="whip"), key_intervals=intervals) == []
+
+
+def test_only_key_frames_that_were_too_far_apart_are_said_to_have_been():
+    assert Clinic().see(30, passthrough=False) == []
+
+
+def test_a_browser_s_bit_rate_follows_its_network():
+    swings = {"spans_bps": (500_000,) * 9 + (6_000_000,)}
+    assert Clinic().see(30, **swings) == [Code.BITRATE_UNSTEADY]
+    assert Clinic().see(30, **swings, protocol="whip") == []
 
 
 def test_the_documentation_explains_every_code_with_its_severity():

@@ -152,3 +152,40 @@ def test_pictures_whose_times_were_pushed_together_are_no_frame_rate():
             seen = bench.observer.look(bench.now)
     assert seen is not None
     assert seen.best_picture_rate < 30 / 0.8
+
+
+def test_pictures_that_stopped_are_no_pace_of_key_frames():
+    bench = Bench()
+    for _ in range(4):
+        bench.second()
+    # The camera is off for 20 s, and comes back with half a second before its key frame.
+    for _ in range(20):
+        paused = bench.second(every=1000)
+    assert paused.key_intervals == (2.0,)
+    bench.picture += 45
+    observed = bench.second()
+    assert observed.key_intervals == (2.0,)
+    assert observed.since_key_s == pytest.approx(0.5, abs=0.05)
+    for _ in range(4):
+        observed = bench.second()
+    assert observed.key_intervals == (2.0, 2.0, 2.0)
+    # Without one it is missed from there on.
+    bench.second(every=10_000, gop=10_000)
+    bench.picture += 61
+    for _ in range(12):
+        observed = bench.second(gop=10_000)
+    assert observed.since_key_s == pytest.approx(12, abs=0.1)
+
+
+def test_losses_are_those_of_five_seconds():
+    bench = Bench()
+    bench.observer.note_loss(lost=50, packets=1000, pictures=10)
+    observed = bench.second()
+    assert (observed.loss, observed.pictures_lost) == (0.05, 10.0)
+    for _ in range(4):
+        bench.observer.note_loss(lost=0, packets=1000, pictures=0)
+        observed = bench.second()
+    assert (observed.loss, observed.pictures_lost) == (0.01, 2.0)
+    bench.observer.note_loss(lost=0, packets=1000, pictures=0)
+    observed = bench.second()
+    assert (observed.loss, observed.pictures_lost) == (0.0, 0.0)
