@@ -9,7 +9,6 @@ of the one before stay on air until it can begin.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,9 +18,10 @@ from media.diagnosis.findings import Code, Severity
 from media.model import TICKS_PER_SECOND, Kind, Packet, Role, TrackFormat
 from media.programme import Feeder
 from media.settling import TrackChange
+from media.standby.board import Board
 from media.standby.catchup import catch_up
 from media.standby.rule import ILL, Reason, StandbyRule, other
-from media.standby.source import Source, SourceRefused, SourceState, SourceView
+from media.standby.source import Source, SourceRefused
 from media.standby.vitals import SECOND_NS, Assessment, Vitals
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from media.meter import MediaMeter
     from media.show import Show
     from media.standby.rule import Move
+    from media.standby.source import SourceView
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class Switcher:
         self._outgoing: Source | None = None
         """The one on air while a newer encoder has its place and cannot begin yet."""
         self._pending: Move | None = None
-        self._views: dict[Role, SourceView] = {}
+        self._board = Board()
         self._note_until_ns: int | None = None
         self._measured_ns = 0
         self._damaged = 0
@@ -92,12 +93,11 @@ class Switcher:
         """Return the encoder that is connected in a role; of two the newer one."""
         return self._sources.get(role)
 
-    def _shown(self, role: Role) -> Source | None:
-        """Return the encoder of a role that viewers see, or would see."""
+    @property
+    def _shown(self) -> dict[Role, Source]:
+        """Of each role the encoder that viewers see, or would see."""
         outgoing = self._outgoing
-        if outgoing is not None and outgoing.role is role:
-            return outgoing
-        return self._sources.get(role)
+        return self._sources if outgoing is None else {**self._sources, outgoing.role: outgoing}
 
     @property
     def _successor(self) -> Source | None:
@@ -167,7 +167,7 @@ class Switcher:
 
     def is_well(self, role: Role) -> bool:
         """Whether the encoder of a role (of two the one on air) sends what can be shown."""
-        source, now_ns = self._shown(role), self._now_ns()
+        source, now_ns = self._shown.get(role), self._now_ns()
         if source is None or not source.formats or source.vitals.silent(now_ns):
             return False
         shows = source.sends_pictures or not source.pictures
@@ -185,7 +185,7 @@ class Switcher:
         for role in self._sources:
             self._meter.source(self._stream, role.value, health=0.0, on_air=False)
         self._sources = {}
-        self._views = {}
+        self._board.clear()
         self._on_air = self._outgoing = self._pending = self._note_until_ns = None
 
     # ── what they send ───────────────────────────────────────────────────────────────────────
@@ -292,12 +292,10 @@ class Switcher:
         """Judge the encoders; move where that is due."""
         now_ns = self._now_ns()
         self._look_at_decoder()
-        conditions = {role: source.judge(now_ns) for role, source in self._sources.items()}
+        conditions = {role: source.judge(now_ns) for role, source in self._shown.items()}
         if self._on_air is not None:
-            if self._successor is not None:
-                del conditions[self._on_air.role]  # it is no reason to stay
-            if self._outgoing is not None:
-                conditions[self._outgoing.role] = self._outgoing.judge(now_ns)
+            if self._outgoing is None and self._successor is not None:
+                del conditions[self._on_air.role]  # the one on air is gone
             move = self._rule.decide(self._on_air.role, conditions)
             self._pending = move
             if move is not None and (move.at_once or not self._sources[move.role].pictures):
@@ -414,41 +412,21 @@ class Switcher:
 
     def views(self) -> list[SourceView]:
         """Return the encoders of the show, the primary first; those that left while on air too."""
-        if self._sources or self._views:  # else there may be no show to tell the time
+        if self._sources or self._board:  # else there may be no show to tell the time
             self._look()
-        return [self._views[role] for role in Role if role in self._views]
+        return self._board.views()
 
     def _look(self) -> None:
         """Remember since when each encoder is in its state."""
         now_ns = self._now_ns()
         now_ms = self._show().clock.utc_ms(self._show().clock.now(now_ns))
-        for role in Role:
-            source, known = self._shown(role), self._views.get(role)
-            if source is None:
-                if known is not None and known.state is not SourceState.FAILED:
-                    self._views[role] = replace(
-                        known,
-                        state=SourceState.FAILED,
-                        health=0.0,
-                        bitrate_bps=0,
-                        since_ms=now_ms,
-                    )
-                continue
-            state = self._state(source, now_ns)
-            kept = known is not None and known.state is state
-            self._views[role] = source.view(state, known.since_ms if known and kept else now_ms)
-
-    def _state(self, source: Source, now_ns: int) -> SourceState:
-        if source is self._on_air:
-            return SourceState.ON_AIR
-        return SourceState.FAILED if source.vitals.silent(now_ns) else SourceState.STANDBY
+        self._board.note(self._shown, self._on_air, now_ns=now_ns, now_ms=now_ms)
 
     def _measure(self, now_ns: int) -> None:
         if now_ns - self._measured_ns < SECOND_NS:
             return
         self._measured_ns = now_ns
-        for role in self._sources:
-            source = self._shown(role) or self._sources[role]
+        for role, source in self._shown.items():
             score = source.assessment.score
             self._meter.source(
                 self._stream, role.value, health=score, on_air=source is self._on_air
