@@ -331,6 +331,8 @@ class Show:
 
     def _take(self, run: Run, timeline: Timeline, packet: Packet) -> None:
         packet = timeline.map(packet)
+        if timeline.early and packet.kind is Kind.AUDIO:
+            return  # its time has its sound
         if packet.track:
             self._further.push(run, packet)
             return

@@ -143,6 +143,8 @@ class Timeline:
         self._drift = Drift()
         self._window_end = 0
         self._next_step = 0
+        self.early = False
+        """The newest packet was moved to the floor: others were shown and heard at its own time."""
 
     @property
     def lead(self) -> int:
@@ -175,12 +177,13 @@ class Timeline:
             track = self._tracks[key] = self._start(packet.dts, arrived)
             self._refer_to(track, kind, arrived)
             dts = max(track.last, self._floor)
+            self.early = dts > track.last
         else:
             dts = self._next(track, packet.dts, arrived)
         track.last = dts
         track.arrived = arrived
         delay = arrived - dts + self._slew + track.skew
-        if delay < track.least:
+        if delay < track.least and not self.early:
             track.least = delay
         if not track.behind:
             track.believed = dts, arrived
@@ -238,9 +241,12 @@ class Timeline:
         track.offset = offset
         track.source_last = unwrapped
         dts = unwrapped + offset + correction
+        self.early = self._floor - BACKWARD_TOLERANCE < dts < self._floor
         if dts > track.last:
             track.behind = 0
             return dts
+        if self.early:
+            return track.last + 1
         track.behind += 1
         if track.behind > MAX_BEHIND:
             self._repaired(Repair.JUMP)

@@ -21,6 +21,8 @@ STEADY_S = 4
 """A bit rate is judged over this many seconds: key frames weigh more than other pictures."""
 STEADY_SPANS = 10
 KEY_INTERVALS = 8
+CAUGHT_UP = TICKS_PER_SECOND // 1000
+"""Pictures closer than this were caught up with (`media.standby.catchup`)."""
 TRUE_TIME = 0.8
 """Of pictures whose times had to be pushed forward, a second holds too many."""
 
@@ -114,6 +116,7 @@ class Observer:
         tally.size += len(packet.payload)
         before = self._newest.get(kind)
         self._arrived[kind] = arrived
+        before = self._newest.get(kind)
         self._newest[kind] = packet.dts
         if kind is Kind.VIDEO and before is not None and packet.dts - before > STOPPED:
             self._last_key, self._key_since = None, packet.pts
@@ -121,6 +124,8 @@ class Observer:
         if self._late is None or late < self._late:
             self._late = late
         if kind is Kind.VIDEO:
+            if before is not None and packet.dts - before < CAUGHT_UP:
+                self._last_key = None  # it was moved, too
             self._note_picture(packet)
 
     def _note_picture(self, packet: Packet) -> None:

@@ -147,6 +147,18 @@ def test_new_run_never_lies_before_what_was_published():
     assert run.audio(0, 100).dts == floor
 
 
+def test_a_track_from_before_the_floor_is_moved_there_and_not_blamed():
+    floor = START_TICKS + 90_000
+    run = Run(floor=floor)
+    run.video(1000, 100)
+    moved = [run.audio(at, 100).dts for at in range(880, 1000, 20)]
+    assert moved == [floor + number for number in range(6)]
+    assert run.timeline.early
+    assert run.audio(1020, 120).dts == floor + 20 * MS
+    assert not run.timeline.early
+    assert not run.repairs
+
+
 def test_composition_times_are_bounded():
     run = Run()
     assert run.video(0, 0, cts_ms=80).pts - START_TICKS == 80 * MS

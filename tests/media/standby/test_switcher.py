@@ -38,6 +38,10 @@ class Meter:
         self.takeovers: list[str] = []
         self.sources: dict[str, tuple[float, bool]] = {}
         self.lost: dict[str, int] = {}
+        self.repairs: list[str] = []
+
+    def repaired(self, _stream: str, reason: str) -> None:
+        self.repairs.append(reason)
 
     def switched(self, _stream: str, reason: str) -> None:
         self.switches.append(reason)
@@ -84,6 +88,8 @@ class Encoder:
         self.gop = gop
         self.paused = False
         self.size = 3000
+        self.sound_late = 0
+        """Ticks by which sound is sent behind its pictures."""
         self.revoked: list[str] = []
         self.publication = self._connect()
 
@@ -102,13 +108,16 @@ class Encoder:
         if self.paused or self.publication.closed:
             return
         name = f"{self.role.value}:{self.frame}".encode()
-        for codec in (Codec.H264, Codec.AAC):
+        for codec, at in (
+            (Codec.H264, self.frame * FRAME),
+            (Codec.AAC, self.frame * FRAME - self.sound_late),
+        ):
             self.publication.push(
                 Packet(
                     track=0,
                     codec=codec,
-                    dts=self.frame * FRAME,
-                    pts=self.frame * FRAME,
+                    dts=at,
+                    pts=at,
                     key=codec is Codec.AAC or self.frame % self.gop == 0,
                     payload=name.ljust(self.size, b" ") if codec is Codec.H264 else b"sound",
                     arrived_ns=self.studio.host.time_ns,
@@ -269,6 +278,26 @@ def test_no_encoder_declares_more_than_it_may_send(studio: Studio):
     source = studio.stream.show.lineup.get("source")
     assert source is not None
     assert source.bandwidth() == (50_000_000, 50_000_000)
+
+
+@pytest.mark.parametrize("phase", range(0, 60, 7))
+def test_a_switch_is_not_held_against_the_encoder(studio: Studio, phase: int):
+    """Sound behind its pictures comes for a time that has its sound already."""
+    primary = studio.connect(PRIMARY, phase=60)
+    backup = studio.connect(BACKUP, phase=1020 + phase)
+    primary.sound_late = backup.sound_late = 8900
+    studio.run(10)
+    primary.publication.close("error")
+    studio.wait_for(BACKUP, 2.0)
+    studio.run(12)
+    assert studio.meter.repairs == []
+    sounds = [p.dts for p in studio.heard.packets if p.kind is Kind.AUDIO]
+    assert min(b - a for a, b in pairwise(sounds)) > FRAME // 2
+    assert abs(studio.heard.pictures()[-1].dts - sounds[-1] - 8900) <= 1
+    assert studio.stream.show is not None
+    findings = (*studio.stream.show.findings.open(), *studio.stream.show.findings.closed())
+    true = {Code.STANDBY, Code.AUDIO_SILENT, Code.AV_OFFSET}
+    assert {f.code for f in findings} <= true
 
 
 def test_a_switch_adds_no_delay(studio: Studio):
