@@ -158,12 +158,10 @@ class Stream:
         Its pictures stay on air until the newer one's first key frame; then it is revoked.
         `limits` bound what it may send; None: the server's. `on_key_wanted`: `request_key`.
         """
-        contest = self._contests[role]
-        if self.switcher.is_well(role):
-            contest.taken_over(self.host.now_ns())
+        took_over = self.switcher.is_well(role)
+        self._contests[role].let_in(self.host.now_ns(), took_over=took_over)
+        if took_over:
             self.host.meter.taken_over(self.name, role.value)
-        else:
-            contest.forget()
         previous = self._publications.pop(role, None)
         if self.show is None or self.show.ended:
             self._new_show()

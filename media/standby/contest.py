@@ -26,17 +26,20 @@ class Contest:
         """Let the next newcomer take over, whatever was before; after it, nobody for a while."""
         self._yields = True
 
-    def taken_over(self, now_ns: int) -> None:
-        """Note that a newcomer took the show from an encoder that was well."""
-        self._takeovers.append(now_ns)
+    def let_in(self, now_ns: int, *, took_over: bool) -> None:
+        """Note that a newcomer was let in.
+
+        `took_over`: from an encoder that was well; else that had left or failed, and all is
+        forgotten.
+        """
+        if took_over:
+            self._takeovers.append(now_ns)
+        else:
+            self._takeovers.clear()
+            self._refused_ns = None
         if self._yields:
             self._yields = False
             self._refused_ns = now_ns
-
-    def forget(self) -> None:
-        """Start anew: the encoder on air had left, or failed, before the next one came."""
-        self._takeovers.clear()
-        self._refused_ns = None
 
     def refuses(self, now_ns: int) -> bool:
         """Whether a newcomer has to go while the one on air is well; that prolongs it."""
