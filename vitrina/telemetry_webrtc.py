@@ -47,6 +47,14 @@ class WebRtcMetrics:
             "webrtc_key_requests_total", "PLI and FIR of the receiver.", *kinds
         )
         self._rtx = f.counter("webrtc_rtx_packets_total", "RTP packets sent again.", *kinds)
+        self._discarded = f.counter(
+            "webrtc_discarded_total",
+            "Datagrams dropped: undecipherable, malformed, unrouted (of no agreed stream), flooded "
+            "(too many), strange (not from the peer), unsent, throttled (asked for too often).",
+            "stream",
+            "protocol",
+            "reason",
+        )
         self._jitter = f.histogram(
             "webrtc_jitter_seconds",
             "Interarrival jitter, once a second.",
@@ -117,6 +125,10 @@ class WebRtcMetrics:
     def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
         """Interarrival jitter."""
         self._jitter(stream, protocol, kind).observe(seconds)
+
+    def rtp_discarded(self, stream: str, protocol: str, reason: str, count: int) -> None:
+        """Datagrams were dropped."""
+        self._discarded(stream, protocol, reason).inc(count)
 
     def rtp_path(
         self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None

@@ -50,6 +50,13 @@ class RtpMeter(Protocol):
     def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
         """Interarrival jitter (RFC 3550 section 6.4.1)."""
 
+    def rtp_discarded(self, stream: str, protocol: str, reason: str, count: int) -> None:
+        """Datagrams that were dropped, `reason` a fixed word.
+
+        `undecipherable`, `malformed`, `unrouted` (of no agreed stream), `flooded` (too many),
+        `strange` (not from the peer), `unsent`; `throttled`: asked for again more than is sent.
+        """
+
     def rtp_path(
         self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None
     ) -> None:

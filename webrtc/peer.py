@@ -143,6 +143,16 @@ class Peer:
         remote = self._ice.remote_address
         return remote[0] if remote else None
 
+    @property
+    def strange(self) -> int:
+        """Datagrams from addresses that ICE has not checked, and STUN not meant for us."""
+        return self._ice.strange
+
+    @property
+    def unsent(self) -> int:
+        """Datagrams of ours that the machine did not get rid of."""
+        return self._ice.unsent
+
     async def add_candidate(self, candidate: Candidate | None) -> None:
         """Take one of the peer's candidates; None: there are no more.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from webrtc.discards import Discards, of_peer
 from webrtc.meter import RtpCounts
 
 if TYPE_CHECKING:
     from delivery.whep.meter import WhepMeter
     from delivery.whep.outgoing import Outgoing
     from delivery.whep.viewer import Viewer
+    from webrtc.peer import Peer
 
 PROTOCOL = "whep"
 
@@ -17,14 +19,15 @@ PROTOCOL = "whep"
 class Account:
     """Remembers what has been reported of a viewer."""
 
-    def __init__(self, stream: str, viewer: Viewer) -> None:
-        self._stream, self._viewer = stream, viewer
+    def __init__(self, stream: str, viewer: Viewer, peer: Peer, meter: WhepMeter) -> None:
+        self._stream, self._viewer, self._peer = stream, viewer, peer
+        self._meter, self._discards = meter, Discards(meter, stream, PROTOCOL)
         self._told: dict[str, RtpCounts] = {}
         self._dropped = self._switches = 0
 
-    def report(self, meter: WhepMeter, now_ns: int) -> None:
+    def report(self, now_ns: int) -> None:
         """Report what is new, and how the path stands."""
-        viewer, stream = self._viewer, self._stream
+        viewer, stream, meter = self._viewer, self._stream, self._meter
         for kind, each in (("video", viewer.video), ("audio", viewer.audio)):
             if each is None:
                 continue
@@ -43,6 +46,10 @@ class Account:
         if switches := counters.switches - self._switches:
             self._switches = counters.switches
             meter.whep_switched(stream, switches)
+        lost = of_peer(self._peer)
+        lost["flooded"] += counters.flooded
+        throttled = sum(each.history.counters.throttled for each in viewer.streams)
+        self._discards.report({**lost, "malformed": counters.malformed, "throttled": throttled})
 
 
 def _counts(each: Outgoing) -> RtpCounts:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from delivery.whep.account import Account
 from delivery.whep.cues import LABEL, CueFan, CueLine
 from delivery.whep.fanout import Fanout
+from media.excess import Bucket
 from media.model import Kind
 from webrtc.channels import Channel, DataChannel
-from webrtc.session import End
+from webrtc.session import End, SessionOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,9 @@ _ONLY_SOUND_S = 1.5
 STRANDED_NS = 6_000_000_000
 """A viewer that can be sent none of the pictures for so long is told to come again."""
 _MAX_MESSAGE = 65_536
+PACKETS_PER_S = 500
+FLOOD_S = 4.0
+"""Packets of a viewer, and seconds' worth of them at once: browsers send some 20 to 100 reports."""
 
 
 class Stage:
@@ -57,7 +61,7 @@ class Stage:
         self.sitting: set[Attendance] = set()
         """Those with an answer, connected or not."""
         self.feed, self._spawn, self._now_ns = feed, spawn, now_ns
-        self._meter, self._there = meter, there
+        self.meter, self._there = meter, there
         self._fan = CueFan(stream, cues)
         self._fan_task: Task | None = None
         self._idle_ns: int | None = now_ns()
@@ -123,7 +127,7 @@ class Stage:
     def settle(self, attendance: Attendance) -> None:
         """Report what is new of a viewer, and what one that leaves has still to its account."""
         if self._there():
-            attendance.account.report(self._meter, self._now_ns())
+            attendance.account.report(self._now_ns())
 
     async def tell(self, line: CueLine) -> None:
         """Tell a viewer the cues."""
@@ -154,7 +158,7 @@ class Stage:
                 attendance.dismiss("The stream's pictures are others now: come again.")
         asked, self._keys_told = self.fanout.keys_asked - self._keys_told, self.fanout.keys_asked
         if asked and self._there():
-            self._meter.whep_keys_asked(self.stream, asked)
+            self.meter.whep_keys_asked(self.stream, asked)
 
     @property
     def deaf(self) -> bool:
@@ -218,7 +222,8 @@ class Attendance:
         self.viewer = viewer
         self._wants_pictures = wants_pictures
         self._stranded_ns: int | None = None
-        self.account = Account(stage.stream, viewer)
+        self.account = Account(stage.stream, viewer, session.peer, stage.meter)
+        self._flow = Bucket(rate=PACKETS_PER_S, seconds=FLOOD_S)
         self._stage, self._session, self._data = stage, session, data
         self._line: CueLine | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -243,10 +248,20 @@ class Attendance:
 
     def rtp(self, data: bytes, arrived_ns: int) -> None:
         """Ignore it: viewers send none."""
+        self._count(arrived_ns)
 
     def rtcp(self, data: bytes, arrived_ns: int) -> None:
         """Take the viewer's feedback."""
+        self._count(arrived_ns)
         self.viewer.rtcp(data, arrived_ns)
+
+    def _count(self, now_ns: int) -> None:
+        rate = self._flow.add(1, now_ns)
+        if rate is not None:
+            raise SessionOver(
+                End.LIMIT,
+                f"The viewer sends {rate:.0f} packets a second; {PACKETS_PER_S} are taken.",
+            )
 
     def end(self, reason: End) -> None:
         """Let go of everything."""

@@ -59,7 +59,9 @@ CATCH_UP_NS = 4 * _SECOND_NS
 """So long catching up may take."""
 QUEUE_FRAMES = 900
 REPLAY_NS = 2 * _SECOND_NS
-"""Between two times that a viewer gets the newest group of pictures again."""
+"""Between two times that a viewer gets the newest group of pictures again, at least; twice as long
+each time that it soon wants it once more: a group may be ten seconds of pictures."""
+MAX_REPLAY_NS = 32 * _SECOND_NS
 MIN_STEP = TICKS_PER_SECOND // 1000
 """Between the timestamps of two pictures, where one must not be before the other."""
 RTCP_BYTES_A_SECOND = 40_000
@@ -83,7 +85,9 @@ class ViewerCounters:
     """Pictures given up because the viewer's queue was too old or too full."""
     switches: int = 0
     malformed: int = 0
-    """RTCP that is none, or too much of it."""
+    """RTCP that is none."""
+    flooded: int = 0
+    """RTCP that was too much to be read."""
 
 
 class Viewer:
@@ -127,6 +131,7 @@ class Viewer:
         self._sent_any = False
         self._catching_up_ns: int | None = None
         self._replayed_ns: int | None = None
+        self._replay_pause_ns = REPLAY_NS
         self._tokens = float(BURST_BYTES)
         self._tokens_ns = now_ns
         self._report_ns = self._choose_ns = now_ns
@@ -235,7 +240,7 @@ class Viewer:
         rate = float(RTCP_BYTES_A_SECOND)
         self._rtcp_tokens = min(self._rtcp_tokens + past_s * rate, rate)
         if self._rtcp_tokens < len(data):
-            self.counters.malformed += 1
+            self.counters.flooded += 1
             return
         self._rtcp_tokens -= len(data)
         try:
@@ -283,8 +288,13 @@ class Viewer:
         self._key_wanted(self, entry)
         if self._queue or self.lane is None or self._waits_for_key:
             return  # a key picture is on its way, or waited for
-        if self._replayed_ns is None or now_ns >= self._replayed_ns + REPLAY_NS:
-            self._begin_lane(self.lane, now_ns)
+        if self._replayed_ns is not None:
+            past_ns, pause_ns = now_ns - self._replayed_ns, self._replay_pause_ns
+            if past_ns < pause_ns:
+                return
+            longer_ns = min(2 * pause_ns, MAX_REPLAY_NS)
+            self._replay_pause_ns = longer_ns if past_ns < 4 * pause_ns else REPLAY_NS
+        self._begin_lane(self.lane, now_ns)
 
     def _reported(self, block: ReportBlock, now_ns: int) -> None:
         stream = next((each for each in self.streams if each.terms.ssrc == block.ssrc), None)

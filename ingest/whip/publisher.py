@@ -11,6 +11,7 @@ from ingest.whip.statistics import KindStatistics
 from media.excess import Bucket
 from media.limits import LimitExceeded
 from media.model import FormatRefused, Kind
+from webrtc.discards import Discards, of_peer
 from webrtc.meter import RtpCounts
 from webrtc.session import End, SessionOver
 
@@ -28,6 +29,12 @@ WASTE = 2
 """Times the bit rate of a publisher's limits: everything that it may send, media or not."""
 DEFAULT_BPS = 100_000_000
 """Bit rate that a publisher without limits is told at most."""
+BASE_PPS = 1000
+PACKET_BYTES = 1000
+"""So many packets a second are taken, and one more for so many bytes a second of the limit: each
+costs 10 to 40 us, however small it is. Where rates are high, packets are full."""
+FLOOD_S = 5.0
+"""Seconds' worth of them that may come at once."""
 
 
 class WhipPublisher:
@@ -57,6 +64,11 @@ class WhipPublisher:
         self._bitrate_bps = DEFAULT_BPS if limits is None else limits.max_bitrate_kbps * 1000
         if limits is not None and limits.on_excess == "close":
             self._flood = Bucket(rate=WASTE * self._bitrate_bps, seconds=limits.excess_s)
+        self._most_pps = BASE_PPS + self._bitrate_bps // 8 // PACKET_BYTES
+        self._flow = Bucket(rate=self._most_pps, seconds=FLOOD_S)
+        self._patient = limits is not None and limits.on_excess == "finding"
+        self._dropped = 0
+        self._discards = Discards(rtp_meter, session.stream, PROTOCOL)
         self._bytes = 0
         self._packets = 0
         self._heard_ns = 0
@@ -97,6 +109,8 @@ class WhipPublisher:
     def rtp(self, data: bytes, arrived_ns: int) -> None:
         """Take an RTP packet."""
         assert self._receiver is not None
+        if not self._admit(arrived_ns):
+            return
         try:
             self._receiver.rtp(data, arrived_ns)
         except (FormatRefused, LimitExceeded) as error:
@@ -105,6 +119,8 @@ class WhipPublisher:
     def rtcp(self, data: bytes, arrived_ns: int) -> None:
         """Take an RTCP datagram."""
         assert self._receiver is not None
+        if not self._admit(arrived_ns):
+            return
         try:
             self._receiver.rtcp(data, arrived_ns)
         except (FormatRefused, LimitExceeded) as error:
@@ -127,6 +143,21 @@ class WhipPublisher:
     def _key_wanted(self) -> None:
         if self._receiver is not None:
             self._receiver.request_key()
+
+    def _admit(self, now_ns: int) -> bool:
+        """Whether a packet is taken; raises `SessionOver` where there are too many."""
+        rate = self._flow.add(1, now_ns)
+        if rate is None:
+            return True
+        if self._patient:
+            self._dropped += 1
+            return False
+        self._meter.rejected(PROTOCOL, "excess")
+        raise SessionOver(
+            End.LIMIT,
+            f"The publisher sends {rate:.0f} packets a second; {self._most_pps} are taken: let it "
+            "fill its packets (1200 bytes), or lower the bitrate.",
+        )
 
     def _cut(self, error: FormatRefused | LimitExceeded) -> SessionOver:
         limit = isinstance(error, LimitExceeded)
@@ -198,6 +229,11 @@ class WhipPublisher:
                     packets=now.packets - before.packets + lost,
                     pictures=now.dropped + now.unusable - before.dropped - before.unusable,
                 )
+        dropped = of_peer(self._session.peer)
+        dropped["flooded"] += statistics.flooded + self._dropped
+        self._discards.report(
+            {**dropped, "malformed": statistics.malformed, "unrouted": statistics.unrouted}
+        )
         self._rtp_meter.rtp_path(
             stream,
             PROTOCOL,

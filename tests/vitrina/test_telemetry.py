@@ -70,6 +70,7 @@ def exercise(meter: Telemetry, stream: str) -> None:
     counts = RtpCounts(packets=650, lost=2, nacks=5, key_requests=1, rtx=3)
     meter.webrtc.rtp_counted(stream, "whip", "video", counts)
     meter.webrtc.rtp_jitter(stream, "whip", "video", 0.004)
+    meter.webrtc.rtp_discarded(stream, "whip", "flooded", 3)
     meter.webrtc.rtp_path(stream, "whip", rtt_s=0.02, bandwidth_bps=2e6)
     meter.component_failed("stream")
 

@@ -37,6 +37,7 @@ class Reports(Meter):
         super().__init__()
         self.counted: Counter[tuple[str, str]] = Counter()
         """(kind, what) of all viewers."""
+        self.discarded: Counter[str] = Counter()
         self.jitters: list[float] = []
         self.rtts: list[float] = []
         self.bandwidths: list[float] = []
@@ -51,6 +52,11 @@ class Reports(Meter):
 
     def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
         self.jitters.append(seconds)
+
+    def rtp_discarded(self, stream: str, protocol: str, reason: str, count: int) -> None:
+        assert (stream, protocol) == ("shop", "whep")
+        assert count > 0
+        self.discarded[reason] += count
 
     def rtp_path(
         self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None

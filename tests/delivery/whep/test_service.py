@@ -11,6 +11,7 @@ import pytest
 
 from delivery.whep.cues import LABEL
 from delivery.whep.service import AGAIN_WITHIN_S
+from delivery.whep.stage import PACKETS_PER_S, Attendance
 from media.model import Codec
 from overlay.entry import Entry, State
 from overlay.times import format_ms
@@ -20,6 +21,7 @@ from tests.delivery.whep.relay import Relay
 from tests.webrtc.callers import until
 from webrtc.door import DoorRefused
 from webrtc.rtcp import PictureLoss, serialise_rtcp
+from webrtc.session import End
 from webrtc.sessions import SessionLimits
 
 pytestmark = pytest.mark.component
@@ -136,6 +138,30 @@ async def test_many_in_need_ask_the_encoder_once() -> None:
         finally:
             for guest in guests:
                 await guest.close()
+
+
+async def test_a_viewer_that_floods_is_let_go() -> None:
+    async with house() as made, viewer(made) as flooding, viewer(made) as beside:
+        await until(lambda: flooding.pictures and beside.pictures)
+        session = next(iter(made.sessions))
+        attendance = session.attendant
+        assert isinstance(attendance, Attendance)
+        # Some reports as large as they get, each second: more than is read.
+        for number in range(100):
+            session.take_rtcp(b"\x80\xc9" + bytes(1200), number)
+        assert not session.over
+        assert attendance.viewer.counters.flooded > 50
+        for number in range(4 * PACKETS_PER_S):
+            session.take_rtp(b"\x80\x60" + bytes(18), number)
+        await until(lambda: len(made.sessions) == 1)
+        assert session.reason[0] is End.LIMIT
+        assert "packets a second" in session.reason[1]
+        assert made.meter.closed == ["limit"]
+        assert made.meter.discarded["flooded"] > 50
+        assert made.meter.discarded["malformed"] > 10
+        await until(lambda: flooding.connection.connectionState == "closed")
+        seen = len(beside.pictures)
+        await until(lambda: len(beside.pictures) > seen + 20)
 
 
 async def test_what_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -24,6 +25,7 @@ from tests.webrtc.sdp.support import text
 from webrtc.door import Call, DoorRefused, Opened
 from webrtc.meter import RtpCounts
 from webrtc.peer import make_certificate
+from webrtc.session import End
 from webrtc.sessions import SessionLimits, Sessions
 
 pytestmark = pytest.mark.component
@@ -118,6 +120,7 @@ class Gate:
 class RtpMeter:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.discarded: Counter[str] = Counter()
         self.paths = 0
 
     def rtp_counted(self, stream: str, protocol: str, kind: str, counts: RtpCounts) -> None:
@@ -127,6 +130,11 @@ class RtpMeter:
 
     def rtp_jitter(self, stream: str, protocol: str, kind: str, seconds: float) -> None:
         assert 0 <= seconds < 1
+
+    def rtp_discarded(self, stream: str, protocol: str, reason: str, count: int) -> None:
+        assert (stream, protocol) == ("shop", "whip")
+        assert count > 0
+        self.discarded[reason] += count
 
     def rtp_path(
         self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None
@@ -367,6 +375,44 @@ async def test_what_is_too_much_ends_it(error: Exception, reason: str, left: str
             assert home.meter.closed == {reason: 1}
             await until(lambda: peer.connection.connectionState == "closed")
     assert str(error) in [line.get("detail") for line in lines]
+
+
+async def test_a_flood_of_packets_ends_it() -> None:
+    async with house() as home:
+        home.gate.limits = narrow(LimitsSettings(max_bitrate_kbps=4000))
+        peer, _ = await home.publish(video=False)
+        await until(lambda: home.gate.publications)
+        (session,) = home.sessions
+        now_ns = time.monotonic_ns()
+        # As many as fit into the bit rate, and then as many again.
+        for number in range(1500 * 20):
+            session.take_rtp(b"\x80\x7f" + bytes(18), now_ns + number * 1_000_000_000 // 1500)
+        assert not session.over
+        now_ns += 20_000_000_000
+        for number in range(1500 * 12):
+            session.take_rtcp(b"\x80\xc9" + bytes(6), now_ns + number * 1_000_000_000 // 3000)
+        await until(lambda: not len(home.sessions))
+        assert session.reason[0] is End.LIMIT
+        assert "packets a second; 1500 are taken" in session.reason[1]
+        assert home.meter.rejections == {"excess": 1}
+        assert home.meter.closed == {"limit": 1}
+        assert home.publication.closed == ["error"]
+        assert home.rtp.discarded["flooded"] > 1000
+        assert home.rtp.discarded["unrouted"] > 1000
+        await until(lambda: peer.connection.connectionState == "closed")
+
+
+async def test_where_excess_is_only_reported_a_flood_is_dropped() -> None:
+    async with house() as home:
+        home.gate.limits = narrow(LimitsSettings(max_bitrate_kbps=4000, on_excess="finding"))
+        await home.publish(video=False)
+        await until(lambda: home.gate.publications and home.publication.packets)
+        (session,) = home.sessions
+        now_ns = time.monotonic_ns()
+        for _ in range(20_000):
+            session.take_rtp(b"\x80\x7f" + bytes(18), now_ns)
+        await until(lambda: home.rtp.discarded["flooded"] > 12_000)
+        assert not session.over
 
 
 async def test_a_newer_publisher_takes_over() -> None:
