@@ -313,7 +313,8 @@ class Timeline:
         half = self._wrap // 2
         distance = (source - near + half) % self._wrap - half
         unwrapped = near + distance
-        if distance > 0 and source % self._wrap < near % self._wrap:
+        # Below zero lie pictures that were moved before the beginning of their clock.
+        if distance > 0 and near >= 0 and source % self._wrap < near % self._wrap:
             self._repaired(Repair.WRAP)
         return unwrapped
 

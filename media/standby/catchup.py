@@ -62,7 +62,7 @@ def _moved(
     if past > 0:
         pictures = [*squeezed(pictures, past, hole, starts_ns, wrap), *pictures[past:]]
     elif pictures and hole:
-        pictures = [_earlier(pictures[0], hole, starts_ns, wrap), *pictures[1:]]
+        pictures = [_earlier(pictures[0], hole, starts_ns), *pictures[1:]]
     remaining = iter(pictures)
     sounds = [packet for packet in packets if packet.kind is Kind.AUDIO]
     spare = max(0, sum(p.arrived_ns < starts_ns for p in sounds) - 1)
@@ -78,11 +78,11 @@ def _pictures(packets: Sequence[Packet]) -> list[Packet]:
     return [packet for packet in packets if packet.kind is Kind.VIDEO]
 
 
-def _earlier(picture: Packet, ticks: int, arrived_ns: int, wrap: int) -> Packet:
+def _earlier(picture: Packet, ticks: int, arrived_ns: int) -> Packet:
     return replace(
         picture,
-        dts=(picture.dts - ticks) % wrap,
-        pts=(picture.pts - ticks) % wrap,
+        dts=picture.dts - ticks,
+        pts=picture.pts - ticks,
         arrived_ns=arrived_ns,
     )
 
@@ -92,7 +92,8 @@ def squeezed(
 ) -> list[Packet]:
     """Return the first `past` pictures, `STEP` ticks apart, right before the one that follows.
 
-    The last of them lasts `hole` ticks more; their times are those of `pictures`, modulus `wrap`.
+    The last of them lasts `hole` ticks more; their times are those of `pictures`, modulus `wrap`,
+    and below zero where the clock had just begun.
     """
     first = pictures[past]
     half = wrap // 2
@@ -115,8 +116,8 @@ def squeezed(
         result.append(
             replace(
                 picture,
-                dts=(first.dts + dts) % wrap,
-                pts=(first.dts + at) % wrap,
+                dts=first.dts + dts,
+                pts=first.dts + at,
                 arrived_ns=arrived_ns,
             )
         )

@@ -88,6 +88,17 @@ def test_a_newcomer_that_begins_with_a_key_frame_is_on_air_with_it(studio: Studi
     assert seam(studio, 6000)[1] <= 0.05
 
 
+def test_a_newcomer_whose_clock_begins_has_not_run_over_its_largest_number(studio: Studio):
+    older = studio.connect(PRIMARY)
+    studio.run(5)
+    older.paused = True
+    studio.host.time_ns += 20_000_000
+    studio.connect(PRIMARY)
+    studio.run(3)
+    assert seam(studio, 0) == (149, pytest.approx(1 / 30, abs=0.001))
+    assert studio.meter.repairs == []
+
+
 def test_a_newcomer_without_pictures_goes_and_the_show_stays(studio: Studio):
     older = studio.connect(PRIMARY)
     studio.run(5)
