@@ -142,8 +142,12 @@ class Studio(World):
         self.hesitated = True
         self.stream = Stream("s", Host(self, self.settings))  # type: ignore[arg-type]
         self.lines: dict[Role, Line] = {}
+        self.older: list[Line] = []
+        """Those that were taken over and still send."""
 
     def publish(self, role: Role, encoder: Encoder) -> None:
+        if (older := self.lines.pop(role, None)) is not None:
+            self.older.append(older)
         self.lines[role] = Line(self, role, encoder)
         self.encoder = encoder
 
@@ -151,12 +155,22 @@ class Studio(World):
         if (line := self.lines.pop(role, None)) is not None:
             line.publication.close("gone")
 
+    def present(self) -> list[Line]:
+        """Return those who may send, and hold the stream to its word on them."""
+        self.older = [line for line in self.older if not line.publication.closed]
+        switcher = self.stream.switcher
+        assert len(self.older) <= len(Role)
+        for older in self.older:
+            source = older.publication.source
+            assert source is switcher.outgoing or source is switcher.get(source.role)
+        return [*self.lines.values(), *self.older]
+
     async def pass_time(self, ms: int) -> None:
         for _ in range(ms // STEP_MS):
             self.now_ns += STEP_MS * MS
             self.steps += 1
             on_air = self.stream.switcher.on_air
-            for line in tuple(self.lines.values()):
+            for line in self.present():
                 if line.publication.source is on_air:
                     self.encoder = line.encoder  # the worker asks it how long pictures last
                 line.send()
@@ -263,6 +277,7 @@ async def act(studio: Studio, step: tuple[Any, ...]) -> None:
         case "end":
             studio.stream.end()
             studio.lines.clear()
+            assert studio.present() == []
     await studio.pass_time(300)
 
 
