@@ -14,6 +14,9 @@ from av.filter import Graph
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+LIFE = 1000
+"""Pictures after which a chain is opened anew: its pool keeps as many as were ever on their way."""
+
 _Shape = tuple[int, int, str, int, int]
 
 
@@ -27,6 +30,7 @@ class PictureChain:
         self._filters = filters
         self._graph: Graph | None = None
         self._shape: _Shape | None = None
+        self._left = 0
 
     def convert(self, frame: VideoFrame) -> VideoFrame:
         """Return the filtered picture, times kept. Raises `av.FFmpegError` or `ValueError`."""
@@ -37,8 +41,9 @@ class PictureChain:
             int(frame.colorspace),
             int(frame.color_range),
         )
-        if self._graph is None or shape != self._shape:
-            self._graph, self._shape = self._open(shape), shape
+        if self._graph is None or shape != self._shape or not self._left:
+            self._graph, self._shape, self._left = self._open(shape), shape, LIFE
+        self._left -= 1
         self._graph.push(frame)
         made = cast("VideoFrame", self._graph.pull())
         made.pts, made.time_base = frame.pts, frame.time_base
