@@ -69,7 +69,12 @@ class DataChannel:
         """Serve the connected peer until cancelled; `port` and `max_message` are its own."""
         sctp = peer.sctp(LOCAL_PORT)
         sctp.on("datachannel", self._offered)
-        sctp.on_overrun = self._too_many.set
+
+        def too_much() -> None:
+            peer.note_flood()
+            self._too_many.set()
+
+        sctp.on_overrun = too_much
         try:
             await peer.start_sctp(sctp, port=port, max_message=max_message)
             await self._wait(sctp)

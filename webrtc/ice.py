@@ -20,6 +20,8 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol, get_host_addresses
 from aioice.stun import TransactionError
 
+from webrtc.allowance import Allowance
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -37,6 +39,9 @@ CONSENT_REPEATS = 2
 """Of a question, after 0.5 and 1.5 s: an answer may take 3.5 s, over satellites or a busy path."""
 MAX_UNSENT_BYTES = 1 << 17
 """Of one socket, beyond what the kernel takes: a tenth of a second of 10 Mb/s."""
+CHECKS_PER_S = 200
+CHECKS_BURST_S = 3.0
+"""STUN of a peer: each costs 100 us and an answer. Browsers send some 20 a second at first."""
 MAX_QUEUED = 256
 """Datagrams of a handshake that nobody has read yet; DTLS sends again what is dropped."""
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # NAT in front
@@ -73,6 +78,8 @@ class _Datagrams(StunProtocol):
             self._ice.media_received(data, (addr[0], addr[1]))
         elif data and not self._meant(data):
             self._ice.strange += 1
+        elif data and not self._ice.checks.spend(time.monotonic_ns()):
+            self._ice.flooded += 1
         elif data:
             # aioice notices some malformed attributes only by what it stumbles over.
             with contextlib.suppress(struct.error, ValueError):
@@ -105,6 +112,9 @@ class IceConnection(Connection):
         """Sees every datagram of a checked address first; True: it was its own."""
         self.unsent = 0
         """Datagrams dropped because the machine's own queue was full."""
+        self.checks = Allowance(rate=CHECKS_PER_S, seconds=CHECKS_BURST_S)
+        self.flooded = 0
+        """Checks of the peer that were too many, dropped."""
         self.strange = 0
         """Datagrams from unchecked addresses, and STUN that is not meant for us, dropped."""
 

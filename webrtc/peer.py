@@ -25,7 +25,7 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 
-from media.excess import Bucket
+from webrtc.allowance import Allowance
 from webrtc.ice import IceConnection
 from webrtc.sctp import BoundedSctp
 
@@ -107,10 +107,9 @@ class Peer:
         """Bytes of SRTP and SRTCP."""
         self.undecipherable = 0
         """Packets that SRTP refused: replayed, forged or damaged."""
-        self.flooded = 0
-        """Datagrams dropped because there were too many, of DTLS or of sources of RTP."""
+        self._flooded = 0
         self._sources: set[bytes] = set()
-        self._records = Bucket(rate=RECORDS_PER_S, seconds=RECORDS_BURST_S)
+        self._records = Allowance(rate=RECORDS_PER_S, seconds=RECORDS_BURST_S)
 
     # ── set-up ───────────────────────────────────────────────────────────────────────────────
 
@@ -147,6 +146,15 @@ class Peer:
     def strange(self) -> int:
         """Datagrams from addresses that ICE has not checked, and STUN not meant for us."""
         return self._ice.strange
+
+    @property
+    def flooded(self) -> int:
+        """Datagrams dropped because there were too many: checks, DTLS, sources of RTP, channels."""
+        return self._flooded + self._ice.flooded
+
+    def note_flood(self) -> None:
+        """Count something else of the peer's that was too much."""
+        self._flooded += 1
 
     @property
     def unsent(self) -> int:
@@ -276,15 +284,15 @@ class Peer:
             return False
         arrived_ns = time.monotonic_ns()
         if not 127 < data[0] < 192:
-            excess = self._records.add(1, arrived_ns) is not None
-            self.flooded += excess
+            excess = not self._records.spend(arrived_ns)
+            self._flooded += excess
             return excess
         rtcp = len(data) > 1 and 192 <= data[1] <= 223  # RFC 5761 4
         self.received += len(data)
         source = data[4:8] if rtcp else data[8:12]
         known = source in self._sources
         if not known and len(self._sources) >= MAX_SOURCES:
-            self.flooded += 1
+            self._flooded += 1
             return True
         if len(data) > MAX_SRTP_BYTES:
             self.undecipherable += 1

@@ -11,6 +11,7 @@ from ingest.whip.statistics import KindStatistics
 from media.excess import Bucket
 from media.limits import LimitExceeded
 from media.model import FormatRefused, Kind
+from webrtc.allowance import Allowance
 from webrtc.discards import Discards, of_peer
 from webrtc.meter import RtpCounts
 from webrtc.session import End, SessionOver
@@ -66,7 +67,9 @@ class WhipPublisher:
             self._flood = Bucket(rate=WASTE * self._bitrate_bps, seconds=limits.excess_s)
         self._most_pps = BASE_PPS + self._bitrate_bps // 8 // PACKET_BYTES
         self._flow = Bucket(rate=self._most_pps, seconds=FLOOD_S)
-        self._patient = limits is not None and limits.on_excess == "finding"
+        self._patience: Allowance | None = None
+        if limits is not None and limits.on_excess == "finding":
+            self._patience = Allowance(rate=self._most_pps, seconds=FLOOD_S)
         self._dropped = 0
         self._discards = Discards(rtp_meter, session.stream, PROTOCOL)
         self._bytes = 0
@@ -146,12 +149,13 @@ class WhipPublisher:
 
     def _admit(self, now_ns: int) -> bool:
         """Whether a packet is taken; raises `SessionOver` where there are too many."""
+        if self._patience is not None:
+            admitted = self._patience.spend(now_ns)
+            self._dropped += not admitted
+            return admitted
         rate = self._flow.add(1, now_ns)
         if rate is None:
             return True
-        if self._patient:
-            self._dropped += 1
-            return False
         self._meter.rejected(PROTOCOL, "excess")
         raise SessionOver(
             End.LIMIT,

@@ -23,7 +23,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
 import webrtc.ice
-from media.excess import Bucket
+from webrtc.allowance import Allowance
 from webrtc.ice import MAX_PLACES, MAX_UNSENT_BYTES, IceConnection, NoPort
 from webrtc.peer import MAX_SOURCES, Credentials, Peer, PeerLost, make_certificate
 
@@ -288,11 +288,35 @@ async def test_a_peer_has_not_any_number_of_sources() -> None:
         await until(lambda: sum(data[8:12] == before for data in stage.rtp) > seen + 5)
 
 
+async def test_a_flood_of_the_peers_own_checks_is_not_answered() -> None:
+    async with connected() as (stage, _):
+        await until(lambda: stage.rtp)
+        wire, asked = Wire(stage), check(stage.peer)
+        stage.peer._ice.remote_username = "theirs"
+        stage.peer._ice.checks = Allowance(rate=1, seconds=50)
+        answers: list[object] = []
+        send = StunProtocol.send_stun
+
+        def count(self: StunProtocol, message: Message, address: tuple[str, int]) -> None:
+            if message.message_class is Class.RESPONSE and self.receiver is stage.peer._ice:
+                answers.append(message)
+            send(self, message, address)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(StunProtocol, "send_stun", count)
+            for _ in range(200):
+                wire.raw(asked)
+            await until(lambda: stage.peer.flooded >= 140)
+        assert 40 <= len(answers) <= 60
+        seen = len(stage.rtp)
+        await until(lambda: len(stage.rtp) > seen + 5)
+
+
 async def test_a_flood_of_dtls_is_not_read() -> None:
     async with connected() as (stage, _):
         await until(lambda: stage.rtp)
         wire = Wire(stage)
-        stage.peer._records = Bucket(rate=1, seconds=50)
+        stage.peer._records = Allowance(rate=1, seconds=50)
         for _ in range(200):
             wire.raw(b"\x17\xfe\xfd" + bytes(40))
         await until(lambda: stage.peer.flooded >= 100)
