@@ -148,7 +148,7 @@ class WhipSettings(Section):
     """WHIP sessions at once from one address."""
     max_sessions_per_key: int = Field(4, ge=2)
     """WHIP sessions at once with one key: the newest is on air, those before it are leaving."""
-    wrong_keys_per_minute: int = Field(60, ge=1, le=1_000_000)
+    wrong_keys_per_minute: int = Field(1200, ge=1, le=1_000_000)
     """WHIP offers whose key is refused, from one address, a sixth of them at once; then 429 to all
     whose key has not been let in before."""
     max_layers: int = Field(4, ge=1, le=8)

@@ -289,7 +289,7 @@ async def test_who_may_not_publish_is_told_why() -> None:
 
 async def test_who_guesses_keys_is_told_to_wait_and_keeps_no_publisher_out() -> None:
     offer = text("obs-30")
-    async with house() as home:
+    async with house(wrong_keys_per_minute=60) as home:
         await home.post(offer)
         before = len(home.gate.approaches)
         for number in range(10):
@@ -325,7 +325,7 @@ async def test_a_key_opens_so_many_sessions_a_minute() -> None:
 
 async def test_a_key_that_is_void_is_a_wrong_one() -> None:
     offer = text("obs-30")
-    async with house() as home:
+    async with house(wrong_keys_per_minute=60) as home:
         await home.post(offer)
         home.gate.refusal = KeyRefused("The stream key is unknown.")
         for _ in range(11):
