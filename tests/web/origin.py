@@ -59,12 +59,13 @@ def make_media(folder: Path, name: str, size: tuple[int, int], seconds: int) -> 
     strip = max(16, height // 12) & ~1
     video = folder / f"{name}.mp4"
     if not video.exists():
-        # ceil: the last block may be narrower, never a seventeenth one begun.
-        block = -(-width // BITS)
-        code = f"geq=lum='if(mod(floor(N/pow(2,floor(X/{block}))),2),235,16)':cb=128:cr=128"
+        assert width % BITS == 0
+        # One pixel a bit, then enlarged: geq is slow.
+        code = f"geq=lum='if(mod(floor(N/pow(2,X)),2),235,16)':cb=128:cr=128"
+        code += f",scale={width}:{strip}:flags=neighbor"
         graph = (
             f"testsrc2=s={width}x{height - strip}:r={FPS}:d={seconds},format=yuv420p[p];"
-            f"color=s={width}x{strip}:r={FPS}:d={seconds},format=yuv420p,{code}[c];[c][p]vstack"
+            f"color=s={BITS}x2:r={FPS}:d={seconds},format=yuv420p,{code}[c];[c][p]vstack"
         )
         _run(
             ffmpeg, "-filter_complex", graph, "-c:v", "libx264", "-preset", "ultrafast",

@@ -18,6 +18,7 @@ NOWHERE = Path()
 FRAME_MS = 1000 / FPS
 
 
+@pytest.mark.patient
 async def test_the_browser_has_the_codecs(watch: Watch, wide: Tracks) -> None:
     viewer = await watch(Origin(tracks=wide, static=NOWHERE))
     types = ["video/mp4;codecs=avc1.42c01e", "audio/mp4;codecs=mp4a.40.2"]
@@ -77,6 +78,7 @@ async def test_low_latency_without_a_stall(watch: Watch, wide: Tracks) -> None:
     assert len(blocking) > 20
 
 
+@pytest.mark.patient
 async def test_pin_slots_chapters_revisions_and_late_cues(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)
     origin.go_live()
@@ -125,6 +127,7 @@ REGION = """(() => {
 })()"""
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize(
     ("shape", "size", "picture"),
     [
@@ -199,21 +202,21 @@ async def test_an_encoder_outage_mends_itself(watch: Watch, wide: Tracks) -> Non
     viewer = await watch(origin)
     await viewer.until_live()
     begin = (int(origin.position()) // 2) * 2 + 2
-    origin.outage = (begin, begin + 8)
+    origin.outage = (begin, begin + 6)
     await viewer.until("p.stats.stallSeconds > 0.3", 10)
     origin.set_state("reconnecting")
     await viewer.until("p.state === 'reconnecting'")
     assert await viewer.page.get_by_text("The picture is interrupted").first.is_visible()
-    while origin.position() < begin + 8:
+    while origin.position() < begin + 6:
         await asyncio.sleep(0.1)
     origin.set_state("live")
     await viewer.until("p.state === 'live'", 10)
-    recovered = origin.position() - (begin + 8)
+    recovered = origin.position() - (begin + 6)
     await viewer.until_moving(3)
     assert recovered < 5
     # In step with the dates again, and near live.
     date = await viewer.of("p.playingDate.getTime()")
-    assert date / 1000 - origin.epoch > begin + 8
+    assert date / 1000 - origin.epoch > begin + 6
     assert await viewer.of("p.latency") < 4
 
 
@@ -242,6 +245,7 @@ async def test_a_hole_in_the_pictures_is_stepped_over(watch: Watch, wide: Tracks
     assert max(waited for waited, _ in jumps) < 1000, jumps
 
 
+@pytest.mark.patient
 async def test_a_short_outage_without_word_from_the_server(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)
     origin.go_live()
@@ -254,6 +258,7 @@ async def test_a_short_outage_without_word_from_the_server(watch: Watch, wide: T
     assert await viewer.of("p.state") == "live"
 
 
+@pytest.mark.patient
 async def test_idle_live_over_and_live_again(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE, state="idle")
     viewer = await watch(origin)
@@ -273,6 +278,7 @@ async def test_idle_live_over_and_live_again(watch: Watch, wide: Tracks) -> None
     await viewer.until_moving(1)
 
 
+@pytest.mark.patient
 async def test_a_restarted_server(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)
     origin.go_live()
@@ -306,6 +312,7 @@ async def test_quality_is_the_viewers_choice(watch: Watch, wide: Tracks) -> None
     assert await viewer.of("p.stats.stalls") == 0
 
 
+@pytest.mark.patient
 async def test_keyboard_and_screen_reader(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)
     origin.go_live()
@@ -355,6 +362,7 @@ async def test_keyboard_and_screen_reader(watch: Watch, wide: Tracks) -> None:
     assert await page.get_by_role("status").inner_text() in {"Product: Hat", "Product: Shirt"}
 
 
+@pytest.mark.patient
 async def test_texts_of_any_script_are_text(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)
     origin.body = '<div lang="de" style="height:100%">' + origin.body + "</div>"
