@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from delivery.whep.outgoing import Outgoing, StreamTerms
 from delivery.whep.programme import Lane
 from media.realtime import OPUS
 from overlay.times import parse_ms
-from tests.delivery.whep.house import Log, Viewer, house, viewer
+from tests.delivery.whep.house import Log, Viewer, house, hurry, viewer
 from tests.delivery.whep.material import SOUND_FORMAT, Stage, film
 from tests.delivery.whep.test_service import entry
 from tests.webrtc.callers import until
@@ -55,7 +56,10 @@ async def test_sound_that_comes_later_is_heard() -> None:
         await until(lambda: len(guest.sounds) > 20)
 
 
-async def test_who_came_before_the_pictures_is_told_to_come_again() -> None:
+async def test_who_came_before_the_pictures_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reports = hurry(monkeypatch)
     stage = Stage({})
     async with house(stage) as made:
         async with viewer(made) as guest:
@@ -69,15 +73,16 @@ async def test_who_came_before_the_pictures_is_told_to_come_again() -> None:
         listener = Viewer()
         listener.connection.getTransceivers()[0].direction = "inactive"
         await listener.come(made)
-        await until(lambda: len(listener.sounds) > 100)
+        await until(lambda: listener.sounds)
+        heard, reported = len(listener.sounds), len(reports)
+        await until(lambda: len(reports) > reported + 5 and len(listener.sounds) > heard + 20)
         await listener.close()
 
 
 async def test_pictures_of_which_there_is_no_rung_are_no_show_of_sound_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stages, "READY_S", 0.3)
-    monkeypatch.setattr(stages, "_ONLY_SOUND_S", 0.3)
+    hurry(monkeypatch)
     stage = Stage({})
     stage.realtime.pictures = True  # HEVC without a ladder
     async with house(stage) as made:
@@ -89,13 +94,14 @@ async def test_pictures_of_which_there_is_no_rung_are_no_show_of_sound_alone(
 async def test_an_encoder_that_is_away_is_not_blamed_for_its_codec(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stages, "READY_S", 0.3)
+    hurry(monkeypatch)
     stage = Stage()
     async with house(stage) as made:
         async with viewer(made) as guest:
             await until(lambda: guest.pictures)
         stage.rungs = {}
-        await asyncio.sleep(1.6)  # programme.FRESH_NS
+        (lane,) = made.door._stages["shop"].fanout.lanes.values()
+        await until(lambda: not lane.fresh(time.monotonic_ns()))
         with pytest.raises(DoorRefused, match="Nothing comes from the stream's encoder"):
             await made.open(await Viewer().offer())
 
@@ -104,7 +110,7 @@ async def test_an_encoder_that_is_away_is_not_blamed_for_its_codec(
 async def test_who_can_be_sent_none_of_the_pictures_is_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(stages, "STRANDED_NS", 500_000_000)
+    hurry(monkeypatch)
     stage = Stage()
     stage.realtime.pictures = True
     async with house(stage) as made, viewer(made) as guest:
@@ -119,13 +125,16 @@ async def test_who_can_be_sent_none_of_the_pictures_is_told_to_come_again(
 
 
 async def test_while_nothing_comes_viewers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "STRANDED_NS", 200_000_000)
+    reports = hurry(monkeypatch)
     stage = Stage()
     stage.realtime.pictures = True
     async with house(stage) as made, viewer(made) as guest:
         await until(lambda: guest.pictures)
         rungs, stage.rungs = stage.rungs, {}
-        await asyncio.sleep(4)
+        (lane,) = made.door._stages["shop"].fanout.lanes.values()
+        await until(lambda: not lane.fresh(time.monotonic_ns()))
+        reported = len(reports)
+        await until(lambda: len(reports) > reported + 10)  # five times STRANDED_NS
         stage.rungs = rungs
         before = len(guest.pictures)
         await until(lambda: len(guest.pictures) > before + 5)
@@ -173,7 +182,10 @@ async def test_a_show_that_ends_while_an_offer_is_answered_takes_no_viewer(
         assert not made.door._stages["shop"].sitting
 
 
-async def test_a_stream_that_was_removed_and_made_again_starts_anew() -> None:
+async def test_a_stream_that_was_removed_and_made_again_starts_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pulse = hurry(monkeypatch)
     first = Stage()
     async with house(first) as made:
         async with viewer(made) as guest:
@@ -185,7 +197,8 @@ async def test_a_stream_that_was_removed_and_made_again_starts_anew() -> None:
             reports = len(made.meter.bandwidths)
             await until(lambda: made.meter.closed)
             await until(lambda: guest.connection.connectionState == "closed")
-            await asyncio.sleep(1.1)
+            reported = len(pulse)
+            await until(lambda: len(pulse) > reported + 2)
             assert len(made.meter.bandwidths) == reports
         again = made.streams["shop"] = Stage()
         playing = asyncio.get_running_loop().create_task(again.play())
