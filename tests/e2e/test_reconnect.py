@@ -1,10 +1,14 @@
-"""Encoders die, return and take over while a browser watches: the picture never stops for long."""
+"""Encoders die, return and take over while a browser watches: the picture never stops for long.
+
+One server and one visit of a page serve the whole module.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +16,7 @@ from tests.support.browser import CHROMIUM, Watch, watching
 from tests.support.hls import Reader
 from tests.support.judge import Judge
 from tests.support.push import Publisher
-from tests.support.server import STREAM, Server, wait_for
+from tests.support.server import KEY, STREAM, Server, wait_for
 
 pytestmark = [
     pytest.mark.e2e,
@@ -26,8 +30,36 @@ LONGEST_MS = 2000
 TAKEOVER_MS = 1000
 
 
-@pytest.fixture
-def watch(server: Server, push: Callable[..., Publisher]) -> Iterator[Watch]:
+Push = Callable[..., Publisher]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("reconnect")).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture(scope="module")
+def push(server: Server) -> Iterator[Push]:
+    """Start publishers; all are killed at the end."""
+    publishers: list[Publisher] = []
+
+    def start(**kwargs: Any) -> Publisher:
+        publishers.append(Publisher(f"{server.rtmp}/{KEY}", **kwargs))
+        return publishers[-1]
+
+    yield start
+    for publisher in publishers:
+        publisher.stop()
+        print(publisher.log)  # pytest shows it where a test failed
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, push: Push) -> Iterator[Watch]:
     """A page that plays the first publisher's stream without trouble."""
     push()
     server.wait_live()
@@ -36,8 +68,14 @@ def watch(server: Server, push: Callable[..., Publisher]) -> Iterator[Watch]:
         wait_for(lambda: watch.pictures() > 60, 30, "pictures")
         watch.evaluate("() => { window.sameVisit = true; }")
         yield watch
-        assert watch.evaluate("() => window.sameVisit === true")
-        assert not [line for line in watch.console if "pageerror" in line], watch.console
+
+
+@pytest.fixture
+def watch(page: Watch) -> Iterator[Watch]:
+    """The page, which must still be the same visit afterwards."""
+    yield page
+    assert page.evaluate("() => window.sameVisit === true")
+    assert not [line for line in page.console if "pageerror" in line], page.console
 
 
 def on_air(server: Server) -> str | None:
@@ -52,9 +90,7 @@ def play_on(watch: Watch, seconds: float) -> None:
         watch.page.wait_for_timeout(100)
 
 
-def test_a_killed_encoder_returns_again_and_again(
-    server: Server, watch: Watch, push: Callable[..., Publisher]
-) -> None:
+def test_a_killed_encoder_returns_again_and_again(server: Server, watch: Watch, push: Push) -> None:
     judge = Judge(server, [STREAM])
     publishers = [push()]  # takes over from the first
     play_on(watch, 3)
@@ -70,7 +106,7 @@ def test_a_killed_encoder_returns_again_and_again(
         play_on(watch, 2)
         publishers.append(push())
         wait_for(lambda: on_air(server) == "encoder", 10, "the encoder")
-        play_on(watch, 4)
+        play_on(watch, 3)
     longest = max(watch.standstills(), default=0)
     print(f"standstills: {watch.standstills()}; stalls: {watch.stalls()}")
     assert longest <= LONGEST_MS
@@ -83,7 +119,7 @@ def test_a_killed_encoder_returns_again_and_again(
 
 
 def test_takeover_while_the_older_connection_hangs(
-    server: Server, watch: Watch, push: Callable[..., Publisher]
+    server: Server, watch: Watch, push: Push
 ) -> None:
     older = push()
     play_on(watch, 3)
