@@ -9,6 +9,7 @@ import time
 import pytest
 import uvloop
 
+import delivery.server
 from config.settings import LimitsSettings
 from delivery.connections import GRACE_S, SLOWEST
 from delivery.deps import PARTS
@@ -214,7 +215,8 @@ async def test_a_stop_lets_waiters_go(serve):
             await asyncio.open_connection("127.0.0.1", site.port)
 
 
-async def test_a_stop_does_not_wait_for_a_stuck_client(serve):
+async def test_a_stop_does_not_wait_for_a_stuck_client(serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(delivery.server, "STOP_S", 1.0)
     async with serve() as site:
         with_a_big_segment(site, 32 * 2**20)
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)

@@ -108,7 +108,7 @@ async def test_a_target_that_never_reads_slows_nothing_and_is_left(server: Serve
         await until(lambda: "lower the bitrate" in (pusher.status().text or ""))
         assert state_of(pusher) in (State.LIVE, State.WAITING, State.CONNECTING)
         await until(lambda: "has read next to nothing" in (pusher.status().text or ""), 20)
-        assert source.slowest_s < 0.05
+        assert source.slowest_s < 0.25  # a write that waits would take seconds
         server.reads = True
         server.events.clear()
         await until(lambda: len(server.packets()) > 5, 20)

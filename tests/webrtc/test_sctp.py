@@ -139,7 +139,7 @@ async def test_a_report_about_all_numbers_costs_nothing() -> None:
         chunk.gaps = [(0, 65535)] * 300
         began_s = time.perf_counter()
         await line.attack(chunk)
-        assert time.perf_counter() - began_s < 0.1  # two seconds without a bound
+        assert time.perf_counter() - began_s < 0.5  # two seconds without a bound
         assert line.overruns == []
 
 
