@@ -102,7 +102,7 @@ class Viewer:
         """The value of a JavaScript expression over ``p``, the player."""
         return await self.page.evaluate(f"(() => {{ {PLAYER}; return {expression} }})()")
 
-    async def until(self, expression: str, timeout_s: float = 15) -> None:
+    async def until(self, expression: str, timeout_s: float = 40) -> None:
         """Waits for an expression over ``p`` to be true."""
         code = (
             f"() => {{ const p = document.querySelector('vitrina-player'); return {expression} }}"
@@ -112,7 +112,7 @@ class Viewer:
     async def until_live(self) -> None:
         await self.until("p.state === 'live' && p.playingDate !== null")
 
-    async def until_moving(self, seconds: float = 1.0, timeout_s: float = 15) -> None:
+    async def until_moving(self, seconds: float = 1.0, timeout_s: float = 40) -> None:
         """Waits until the picture has advanced by so much from now."""
         now = await self.of("p.playingDate.getTime()")
         await self.until(f"p.playingDate.getTime() >= {now + seconds * 1000}", timeout_s)
