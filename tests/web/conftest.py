@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from tests.web.origin import Origin, Track, load_track, make_media
@@ -72,8 +73,9 @@ def tall(media: Path) -> dict[str, Track]:
     }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all tests of a module; every page has a profile of its own."""
     if not CHROMIUM.exists():
         pytest.skip("Chromium is missing: apt-get install chromium")
     async with async_playwright() as playwright:
@@ -156,7 +158,7 @@ FRAMES_JS = """
 """
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def watch(browser: Browser, static: Path) -> AsyncIterator[Watch]:
     """Serves an origin and opens its page; fails the test on an error in the page."""
     async with contextlib.AsyncExitStack() as stack:

@@ -62,7 +62,7 @@ def make_media(folder: Path, name: str, size: tuple[int, int], seconds: int) -> 
         assert width % BITS == 0
         # One pixel a bit, then enlarged: geq is slow.
         code = f"geq=lum='if(mod(floor(N/pow(2,X)),2),235,16)':cb=128:cr=128"
-        code += f",scale={width}:{strip}:flags=neighbor"
+        code += f",scale={width}:{strip}:flags=neighbor,setsar=1"
         graph = (
             f"testsrc2=s={width}x{height - strip}:r={FPS}:d={seconds},format=yuv420p[p];"
             f"color=s={BITS}x2:r={FPS}:d={seconds},format=yuv420p,{code}[c];[c][p]vstack"

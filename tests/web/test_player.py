@@ -10,7 +10,7 @@ import pytest
 
 from tests.web.origin import FPS, PART_S, Origin, Track
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 Tracks = dict[str, Track]
 Watch = Callable[..., Awaitable[Any]]

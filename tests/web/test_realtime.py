@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.web.origin import FPS, Origin, Track
 from tests.web.peer import WhepPeer, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.patient]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.asyncio(loop_scope="module")]
 
 Tracks = dict[str, Track]
 Watch = Callable[..., Awaitable[Any]]
@@ -22,7 +23,7 @@ REALTIME = '<vitrina-player mode="realtime" src="/live/s/index.m3u8"></vitrina-p
 PATH = [[0, 0.2, 0.3, 0.2, 0.2]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def realtime(watch: Watch, wide: Tracks) -> AsyncIterator[Realtime]:
     """Open a page in realtime mode; keywords go to its `WhepPeer`."""
     async with contextlib.AsyncExitStack() as stack:
