@@ -70,6 +70,11 @@ def wait_listed(reader: Reader, rendition: str, count: int) -> None:
     )
 
 
+def wait_names(reader: Reader, *names: str) -> None:
+    """The rungs join when their worker has started."""
+    wait_for(lambda: sorted(reader.names()) == sorted(names), PATIENCE_S, f"{names}")
+
+
 def enough(rung: Decoded, frames: int = 60) -> Decoded | None:
     return rung if rung.frames >= frames else None
 
@@ -80,7 +85,7 @@ def enough(rung: Decoded, frames: int = 60) -> Decoded | None:
 )
 def test_push_becomes_a_ladder(push: Push, video: str, audio: str):
     reader = push(video=video, audio=audio)
-    assert sorted(reader.names()) == ["144p", "240p", "audio", "source"]
+    wait_names(reader, "source", "240p", "144p", "audio")
     for name in reader.names():
         wait_listed(reader, name, 3)
     playlist = reader.multivariant()
@@ -106,6 +111,7 @@ def test_push_becomes_a_ladder(push: Push, video: str, audio: str):
 @pytest.mark.parametrize("video", ["h264_10", "h264_422"])
 def test_other_pixel_formats_become_8_bit_420(push: Push, video: str):
     reader = push(video=video, audio="aac")
+    wait_for(lambda: "240p" in reader.names(), PATIENCE_S, "the rung")
     wait_listed(reader, "240p", 2)
     assert reader.multivariant().playlists[-1].stream_info.codecs.startswith("avc1.")
     wait_for(lambda: enough(reader.decode("240p", segments=2), 50), PATIENCE_S, "all of 240p")
@@ -113,12 +119,14 @@ def test_other_pixel_formats_become_8_bit_420(push: Push, video: str):
 
 def test_portrait_keeps_its_aspect(push: Push):
     reader = push(size="270x480", audio="aac")
+    wait_names(reader, "source", "240p", "144p", "audio")
     sizes = {p.uri.split("/")[0]: p.stream_info.resolution for p in reader.multivariant().playlists}
     assert sizes == {"source": (270, 480), "240p": (240, 426), "144p": (144, 256)}
 
 
 def test_video_only(push: Push):
     reader = push(audio=None)
+    wait_names(reader, "source", "240p", "144p")
     playlist = reader.multivariant()
     assert not playlist.media
     assert all("mp4a" not in each.stream_info.codecs for each in playlist.playlists)
@@ -137,6 +145,7 @@ def test_audio_only(push: Push):
 def test_rungs_start_segments_with_the_source(push: Push):
     reader = push()
     names = ["source", "240p", "144p"]
+    wait_names(reader, *names, "audio")
     for name in names:
         wait_listed(reader, name, 4)
     first: dict[int, list[float]] = {}

@@ -28,6 +28,8 @@ PARTS = 6
 PART_S = SEGMENT_S / PARTS
 BITS = 16
 AUDIO_RATE = 48_000
+WINDOW = 20
+"""Segments listed: what a slow machine's viewer seeks back to must still be there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +242,7 @@ class Origin:
     def media_playlist(self, name: str) -> str:
         track = self.tracks[name]
         listed = self._published(track)
-        first = max(0, len(listed) - 8)
+        first = max(0, len(listed) - WINDOW)
         target = max(part.duration for segment in listed for part in segment)
         lines = [
             "#EXTM3U", "#EXT-X-VERSION:6", f"#EXT-X-TARGETDURATION:{SEGMENT_S}",
