@@ -84,6 +84,20 @@ def retransmission(offered: Media, chosen: PayloadType) -> PayloadType | None:
     return None
 
 
+def redundancy(offered: Media, chosen: PayloadType) -> PayloadType | None:
+    """Return the offered payload type for packets of `chosen` with the one before each (RFC 2198).
+
+    Its parameters name the block types of a packet: `chosen` and nothing else (section 5).
+    """
+    for each in offered.payload_types:
+        same = each.encoding.lower() == "red" and each.clock_rate == chosen.clock_rate
+        if same and each.channels == chosen.channels and len(each.parameters) == 1:
+            blocks, value = each.parameters[0]
+            if value is None and set(blocks.split("/")) == {str(chosen.number)}:
+                return each
+    return None
+
+
 def answered_parameters(chosen: PayloadType) -> tuple[tuple[str, str | None], ...]:
     """Return the `fmtp` that answers an offered payload type.
 

@@ -82,6 +82,8 @@ class Agreed:
     payload_type: PayloadType | None = None
     """As offered, with all its parameters."""
     rtx_payload_type: int | None = None
+    red_payload_type: int | None = None
+    """Of packets that hold the one before them as well (RFC 2198)."""
     extensions: tuple[HeaderExtension, ...] = ()
     feedback: tuple[str, ...] = ()
     rtcp_rsize: bool = False
@@ -231,14 +233,18 @@ def feedback_of(
 
 
 def answered_types(
-    chosen: PayloadType, rtx: PayloadType | None, feedback: tuple[str, ...]
+    chosen: PayloadType,
+    rtx: PayloadType | None,
+    feedback: tuple[str, ...],
+    red: PayloadType | None = None,
 ) -> tuple[PayloadType, ...]:
     """Return the payload types of an answering section."""
-    answered = replace(chosen, parameters=answered_parameters(chosen), feedback=feedback)
-    if rtx is None:
-        return (answered,)
-    apt = (("apt", str(chosen.number)),)
-    return answered, replace(rtx, parameters=apt, feedback=())
+    types = [replace(chosen, parameters=answered_parameters(chosen), feedback=feedback)]
+    if rtx is not None:
+        types.append(replace(rtx, parameters=(("apt", str(chosen.number)),), feedback=()))
+    if red is not None:
+        types.append(replace(red, feedback=()))
+    return tuple(types)
 
 
 def answering(offered: Media, local: Local, *, first: bool) -> Media:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from webrtc.sdp.codecs import choose, named, retransmission
+from webrtc.sdp.codecs import choose, named, redundancy, retransmission
 from webrtc.sdp.errors import shown, unprocessable
 from webrtc.sdp.h264 import fit, parse_profile_level_id
 from webrtc.sdp.model import (
@@ -167,9 +167,10 @@ def _sending(
 ) -> tuple[Media, Agreed]:
     chosen = _chosen(offered, programme)
     rtx = retransmission(offered, chosen) if offered.kind is MediaKind.VIDEO else None
+    red = redundancy(offered, chosen) if offered.kind is MediaKind.AUDIO else None
     extensions = extensions_of(offered, programme.extensions)
     feedback = feedback_of(chosen, programme.feedback, extensions)
-    types = answered_types(chosen, rtx, feedback)
+    types = answered_types(chosen, rtx, feedback, red)
     main = sources.video if offered.kind is MediaKind.VIDEO else sources.audio
     ssrcs = (main,) if rtx is None else (main, sources.video_rtx)
     groups = () if rtx is None else (SourceGroup(semantics="FID", ssrcs=ssrcs),)
@@ -188,7 +189,7 @@ def _sending(
         source_groups=groups,
     )
     if offered.kind is MediaKind.AUDIO:
-        answer = replace(answer, payload_types=tuple(map(_stereo, types)))
+        answer = replace(answer, payload_types=(_stereo(types[0]), *types[1:]))
     return answer, Agreed(
         index=index,
         mid=offered.mid,
@@ -197,6 +198,7 @@ def _sending(
         codec=chosen.encoding.lower(),
         payload_type=chosen,
         rtx_payload_type=rtx.number if rtx else None,
+        red_payload_type=red.number if red else None,
         extensions=extensions,
         feedback=feedback,
         rtcp_rsize=offered.rtcp_rsize,

@@ -62,6 +62,10 @@ def test_chromium():
     )
     assert "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1" in said
     assert audio.direction is Direction.SENDONLY
+    assert audio.red_payload_type == 63
+    assert "a=rtpmap:63 red/48000/2" in said
+    assert "a=fmtp:63 111/111" in said
+    assert any(each.startswith("m=audio") and each.endswith(" 111 63") for each in said)
 
 
 def test_a_browser_without_high_gets_what_it_lists():
@@ -78,6 +82,13 @@ def test_without_rtx_there_is_one_source():
     assert found.sections[0].ssrcs == (11,)
     assert found.sections[0].rtx_payload_type is None
     assert "FID" not in found.text
+
+
+@pytest.mark.parametrize("blocks", ["0/8", "111/8", "111=111"])
+def test_packets_of_anything_but_opus_are_not_redundant(blocks: str):
+    found = answer("chromium-view", ("fmtp:63 111/111", f"fmtp:63 {blocks}"))
+    assert found.sections[1].red_payload_type is None
+    assert "red/48000" not in found.text
 
 
 def test_what_the_stream_lacks_stays_inactive():
