@@ -36,20 +36,26 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--loss", type=float, default=0.03, help="share of the datagrams")
     parser.add_argument("--jitter-ms", type=float, default=30, help="the longest delay")
+    parser.add_argument("--ordered", action="store_true", help="none overtakes on the way out")
     arguments = parser.parse_args()
     if not CHROMIUM.exists():
         print("needs Chromium: apt install chromium", file=sys.stderr)
         return 2
     settings = SETTINGS | {"hls.window_segments": arguments.seconds // 2 + 6}
     with workspace() as folder, vitrina(folder / "vitrina", [(STREAM, KEY)], settings) as server:
-        return measure(server, arguments.seconds, arguments.loss, arguments.jitter_ms / 1000)
+        jitter_s = arguments.jitter_ms / 1000
+        return measure(
+            server, arguments.seconds, arguments.loss, jitter_s, ordered=arguments.ordered
+        )
 
 
-def measure(server: Server, seconds: int, loss: float, jitter_s: float) -> int:
+def measure(
+    server: Server, seconds: int, loss: float, jitter_s: float, *, ordered: bool = False
+) -> int:
     """Publish and watch for so long; report."""
     publisher = WhipPublisher(f"{server.url}/whip", KEY, loss=loss, jitter_s=jitter_s)
     try:
-        with Network(loss=loss, jitter_s=jitter_s, seed=2) as network:
+        with Network(loss=loss, jitter_s=jitter_s, seed=2, ordered=ordered) as network:
             server.wait_live()
             url = f"{server.url}/watch/{STREAM}?mode=realtime"
             with watching(url, prepare=lambda page: watching_over(page, network)) as watch:

@@ -35,11 +35,14 @@ class Network:
     """Drops datagrams at random and delays each by itself, both ways, so that they overtake.
 
     From `with` on; a thread of its own does it. `loss` is a share, `jitter_s` the most that a
-    datagram is late.
+    datagram is late. `ordered`: as in a queue, none overtakes another.
     """
 
-    def __init__(self, *, loss: float, jitter_s: float, seed: int = 1) -> None:
-        self.loss, self.jitter_s = loss, jitter_s
+    def __init__(
+        self, *, loss: float, jitter_s: float, seed: int = 1, ordered: bool = False
+    ) -> None:
+        self.loss, self.jitter_s, self.ordered = loss, jitter_s, ordered
+        self._last = {"out": 0.0, "in": 0.0}
         self.passed = self.dropped = 0
         self._luck = random.Random(seed)
         self._selector = selectors.DefaultSelector()
@@ -106,19 +109,21 @@ class Network:
             back.connect(relay.target)
             take = self._in(relay.front, client, back)
             self._selector.register(back, selectors.EVENT_READ, take)
-        self._pass(back.send, data)
+        self._pass(back.send, data, "out")
 
     def _in(
         self, front: socket.socket, client: tuple[str, int], back: socket.socket
     ) -> Callable[[], None]:
-        return lambda: self._pass(lambda data: front.sendto(data, client), back.recv(_SIZE))
+        return lambda: self._pass(lambda data: front.sendto(data, client), back.recv(_SIZE), "in")
 
-    def _pass(self, send: Callable[[bytes], object], data: bytes) -> None:
+    def _pass(self, send: Callable[[bytes], object], data: bytes, way: str) -> None:
         if self._luck.random() < self.loss:
             self.dropped += 1
             return
         self.passed += 1
         due = time.monotonic() + self._luck.random() * self.jitter_s
+        if self.ordered:
+            due = self._last[way] = max(due, self._last[way])
         heapq.heappush(self._due, (due, next(self._order), send, data))
 
     def _run(self) -> None:
