@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from media.model import TICKS_PER_SECOND
 from webrtc.header import HeaderWriter
 from webrtc.history import HistoryLimits, SentHistory
+from webrtc.payloads.red import with_redundancy
 from webrtc.rtcp import SenderReport
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SRTP_WINDOW = 1000
 """Packets back from the newest that SRTP encrypts under their own numbers again, and some less."""
+
+UNASKED_RESENDS = 6
+"""Of one packet, where feedback tells that it is missing: nobody can ask in vain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,10 @@ class StreamTerms:
     rtx_payload_type: int | None = None
     """None: retransmissions go out as they were (no RFC 4588)."""
     rtx_first_sequence: int = 0
+    asks_again: bool = True
+    """Whether the viewer sends NACKs."""
+    red_payload_type: int | None = None
+    """None: no packet can hold the one before it as well (no RFC 2198)."""
 
 
 class Outgoing:
@@ -48,6 +56,11 @@ class Outgoing:
         self._writer = HeaderWriter(
             ssrc=terms.ssrc, payload_type=terms.payload_type, ids=terms.ids, mid=terms.mid
         )
+        self._redundant = None
+        if terms.red_payload_type is not None:
+            self._redundant = HeaderWriter(
+                ssrc=terms.ssrc, payload_type=terms.red_payload_type, ids=terms.ids, mid=terms.mid
+            )
         rtx = None
         if terms.rtx_ssrc is not None and terms.rtx_payload_type is not None:
             rtx = HeaderWriter(
@@ -58,6 +71,8 @@ class Outgoing:
             )
         if limits is None and rtx is None:
             limits = HistoryLimits(max_packets=SRTP_WINDOW)
+        elif limits is None and self.unasked:
+            limits = HistoryLimits(min_interval_ns=0, max_resends=UNASKED_RESENDS)
         self.history = SentHistory(
             self._writer, rtx, rtx_sequence=terms.rtx_first_sequence, limits=limits
         )
@@ -80,6 +95,21 @@ class Outgoing:
         own = ticks if rate == TICKS_PER_SECOND else ticks * rate // TICKS_PER_SECOND
         return (own + self.terms.offset) & 0xFFFFFFFF
 
+    @property
+    def unasked(self) -> bool:
+        """Whether the viewer tells of every packet, and asks for none again."""
+        return bool(self.terms.ids.transport_cc) and not self.terms.asks_again
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number, 16 bits, of the packet that comes next."""
+        return self._sequence
+
+    @property
+    def redundant(self) -> bool:
+        """Whether packets may hold the one before them as well."""
+        return self._redundant is not None
+
     def packet(
         self,
         payload: bytes,
@@ -89,8 +119,13 @@ class Outgoing:
         now_ns: int,
         transport_sequence: int,
         send_time: int,
+        before: tuple[bytes, int] | None = None,
     ) -> bytes:
-        """Return the next packet; it is remembered."""
+        """Return the next packet; it is remembered.
+
+        `before`: payload and timestamp of an older one that it holds as well, where the viewer
+        takes that. Asked for again it goes out without.
+        """
         sequence = self._sequence
         self._sequence = (sequence + 1) & 0xFFFF
         self.packets += 1
@@ -98,8 +133,18 @@ class Outgoing:
         self.history.add(
             payload, marker=marker, sequence=sequence, timestamp=timestamp, now_ns=now_ns
         )
-        return self._writer.write(
-            payload,
+        writer, body = self._writer, payload
+        if before is not None and self._redundant is not None:
+            both = with_redundancy(
+                payload,
+                before[0],
+                offset=(timestamp - before[1]) & 0xFFFFFFFF,
+                payload_type=self.terms.payload_type,
+            )
+            if both is not None:
+                writer, body = self._redundant, both
+        return writer.write(
+            body,
             marker=marker,
             sequence=sequence,
             timestamp=timestamp,

@@ -350,6 +350,8 @@ def _terms(section: Agreed, *, rtx: int | None = None) -> StreamTerms:
         rtx_ssrc=rtx if section.rtx_payload_type is not None else None,
         rtx_payload_type=section.rtx_payload_type,
         rtx_first_sequence=secrets.randbits(16),
+        red_payload_type=section.red_payload_type,
+        asks_again="nack" in section.feedback,
     )
 
 

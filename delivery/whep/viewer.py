@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from delivery.whep.bandwidth import BandwidthEstimator
 from delivery.whep.choice import Choice, Offer
+from delivery.whep.missing import Missing
 from delivery.whep.programme import ordered
 from media.model import TICKS_PER_SECOND
 from webrtc.header import abs_send_time
@@ -34,7 +35,7 @@ from webrtc.rtcp import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from delivery.whep.outgoing import Outgoing
     from delivery.whep.programme import Frame, Lane
@@ -66,6 +67,15 @@ MIN_STEP = TICKS_PER_SECOND // 1000
 """Between the timestamps of two pictures, where one must not be before the other."""
 RTCP_BYTES_A_SECOND = 40_000
 """What is read of one viewer; browsers send some 2 to 10 KB."""
+REDUNDANT_NS = 30 * _SECOND_NS
+"""So long after a loss every packet of sound holds the one before it as well."""
+REDUNDANT_BPS = 1_000_000
+"""Where less is carried, it may be the sound that fills the path up."""
+COPIES, FEW_LOST = 2, 0.06
+"""So often a packet that nobody asks for comes again, where no more than that share gets lost.
+
+One that is lost twice holds up the pictures behind it for long.
+"""
 MAX_LOST = 512
 """Packets of one NACK that are looked for."""
 
@@ -123,6 +133,7 @@ class Viewer:
         self._send_rtp, self._send_rtcp = send_rtp, send_rtcp
         self._key_wanted = key_wanted
         self._choice = Choice()
+        self._missing = Missing() if video is not None and video.unasked else None
         self._queue: deque[Frame] = deque()
         self._at = 0
         """Next packet of the queue's first frame."""
@@ -136,6 +147,10 @@ class Viewer:
         self._tokens_ns = now_ns
         self._report_ns = self._choose_ns = now_ns
         self._rtcp_tokens, self._rtcp_ns = float(RTCP_BYTES_A_SECOND), now_ns
+        self._heard: tuple[bytes, int] | None = None
+        """Newest packet of sound and its timestamp."""
+        self._lost_ns: int | None = None
+        """When the viewer last reported a loss of sound."""
         self._began = self._waits_for_key = False
 
     # ── media ────────────────────────────────────────────────────────────────────────────────
@@ -173,8 +188,19 @@ class Viewer:
 
     def sound(self, payload: bytes, pts: int, now_ns: int) -> None:
         """Send a packet of Opus at once."""
-        if self._began and self.audio is not None:
-            self._send(self.audio, payload, False, self.audio.timestamp(pts), now_ns)
+        audio = self.audio
+        if not self._began or audio is None:
+            return
+        timestamp = audio.timestamp(pts)
+        before = self._heard if self._loses_sound(now_ns) else None
+        self._send(audio, payload, False, timestamp, now_ns, before)
+        if audio.redundant:
+            self._heard = payload, timestamp
+
+    def _loses_sound(self, now_ns: int) -> bool:
+        if self._lost_ns is None or now_ns >= self._lost_ns + REDUNDANT_NS:
+            return False
+        return self.estimator.bps(now_ns) >= REDUNDANT_BPS
 
     @property
     def busy(self) -> bool:
@@ -254,6 +280,11 @@ class Viewer:
     def _hear(self, packet: RtcpPacket, now_ns: int) -> None:
         if isinstance(packet, TransportFeedback):
             self.estimator.feedback(packet, now_ns)
+            if self._missing is not None and self.video is not None:
+                lost = self._missing.feedback(packet)
+                if lost and self.estimator.loss <= FEW_LOST:
+                    lost = [each for each in lost for _ in range(COPIES)]
+                self._again(self.video, lost, now_ns)
         elif isinstance(packet, Nack):
             self._resend(packet, now_ns)
         elif isinstance(packet, PictureLoss):
@@ -271,15 +302,20 @@ class Viewer:
         for stream in self.streams:
             if stream.terms.ssrc == nack.media_ssrc and self._began:
                 stream.nacked += len(nack.lost)
-                send_time = abs_send_time(now_ns)
+                self._again(stream, nack.lost[:MAX_LOST], now_ns)
+
+    def _again(self, stream: Outgoing, lost: Sequence[int], now_ns: int) -> None:
+        send_time = abs_send_time(now_ns)
+        for sequence in lost:
+
+            def count(sequence: int = sequence) -> int:
                 # The size of what is sent again is not known before its number is: a full packet.
-                for data in stream.again(
-                    nack.lost[:MAX_LOST],
-                    now_ns,
-                    send_time=send_time,
-                    transport_sequence=lambda: self.estimator.sent(1200, now_ns),
-                ):
-                    self._send_rtp(data)
+                return self._count(stream, 1200, sequence, now_ns, again=True)
+
+            for data in stream.again(
+                (sequence,), now_ns, send_time=send_time, transport_sequence=count
+            ):
+                self._send_rtp(data)
 
     def _picture_lost(self, ssrc: int, entry: tuple[int, int] | None, now_ns: int) -> None:
         if self.video is None or ssrc != self.video.terms.ssrc:
@@ -301,6 +337,8 @@ class Viewer:
         if stream is None:
             return
         stream.reported(block)
+        if block.fraction_lost and stream is self.audio:
+            self._lost_ns = now_ns
         trip = round_trip_ns(block, self._ntp(now_ns))
         if trip is not None:
             self.rtt_ns = trip
@@ -370,17 +408,34 @@ class Viewer:
     # ── sending ──────────────────────────────────────────────────────────────────────────────
 
     def _send(
-        self, stream: Outgoing, payload: bytes, marker: bool, timestamp: int, now_ns: int
+        self,
+        stream: Outgoing,
+        payload: bytes,
+        marker: bool,
+        timestamp: int,
+        now_ns: int,
+        before: tuple[bytes, int] | None = None,
     ) -> None:
         data = stream.packet(
             payload,
             marker=marker,
             timestamp=timestamp,
             now_ns=now_ns,
-            transport_sequence=self.estimator.sent(len(payload), now_ns),
+            transport_sequence=self._count(stream, len(payload), stream.next_sequence, now_ns),
             send_time=abs_send_time(now_ns),
+            before=before,
         )
         self._send_rtp(data)
+
+    def _count(
+        self, stream: Outgoing, size: int, sequence: int, now_ns: int, *, again: bool = False
+    ) -> int:
+        """Count a packet of the transport; return its transport-wide number, 16 bits."""
+        number = self.estimator.sent(size, now_ns)
+        if self._missing is not None:
+            pictures = sequence if stream is self.video else None
+            self._missing.sent(number, pictures, now_ns, again=again)
+        return number
 
     def _stamp(self, frame: Frame, now_ns: int) -> None:
         """Set the time that a picture is sent under, never before that of the one before it."""

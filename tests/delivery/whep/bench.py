@@ -46,7 +46,9 @@ def number_of(nal: bytes) -> int:
 class Bench:
     """One fanout with viewers; `now` is set by the test."""
 
-    def __init__(self, *, rtx: bool = True, offset: int = 0xFFFFFF00) -> None:
+    def __init__(
+        self, *, rtx: bool = True, offset: int = 0xFFFFFF00, asks_again: bool = True
+    ) -> None:
         self.now = 50 * SECOND
         self.clock = ShowClock.anchored(utc_ms=UTC_MS, now_ns=self.now)
         self.asked: list[int] = []
@@ -54,7 +56,7 @@ class Bench:
         self.reorders: set[str] = set()
         self.ended = 0
         self.busy = 0
-        self.rtx, self.offset = rtx, offset
+        self.rtx, self.offset, self.asks_again = rtx, offset, asks_again
         self.fanout = Fanout(
             now_ns=lambda: self.now,
             reorders=self.reorders.__contains__,
@@ -123,6 +125,7 @@ class Guest:
                 rtx_ssrc=RTX if bench.rtx else None,
                 rtx_payload_type=97 if bench.rtx else None,
                 rtx_first_sequence=9,
+                asks_again=bench.asks_again,
             ),
             "audio": StreamTerms(
                 ssrc=AUDIO,
@@ -132,6 +135,7 @@ class Guest:
                 ids=IDS,
                 first_sequence=5,
                 offset=77,
+                red_payload_type=63,
             ),
         }
         self.viewer = Viewer(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.whep.viewer import BURST_BYTES, MIN_STEP
+from delivery.whep.viewer import BURST_BYTES, COPIES, MIN_STEP, REDUNDANT_BPS, REDUNDANT_NS
 from media.bitstream.nal import length_prefixed_spans
 from media.clock import START_TICKS
 from tests.delivery.whep.bench import (
@@ -33,10 +33,13 @@ from webrtc.rtcp import (
     Nack,
     PictureLoss,
     ReceiverReport,
+    Remb,
     ReportBlock,
     SenderReport,
     SourceDescription,
+    TransportFeedback,
 )
+from webrtc.rtp import RtpPacket
 
 pytestmark = pytest.mark.unit
 
@@ -142,6 +145,45 @@ def test_lost_packets_come_again_under_rtx() -> None:
     assert len(guest.of(RTX)) == 4
 
 
+@pytest.mark.parametrize("asks_again", [False, True])
+def test_who_asks_for_nothing_again_gets_what_feedback_says_is_missing(asks_again: bool) -> None:
+    bench = Bench(asks_again=asks_again)
+    bench.open("source")
+    guest = bench.viewer().join()
+    play(bench, range(12))
+    sent = guest.of(VIDEO)
+    lost = {packet.sequence for packet in sent[5:9]}
+
+    def tell(packets: list[RtpPacket], lost: set[int]) -> None:
+        numbers = [IDS.transport_sequence(packet) or 0 for packet in packets]
+        came = [
+            (number - numbers[0], 40 * (number - numbers[0]))
+            for number, packet in zip(numbers, packets, strict=True)
+            if packet.sequence not in lost
+        ]
+        feedback = TransportFeedback(
+            sender_ssrc=1,
+            media_ssrc=VIDEO,
+            base_sequence=numbers[0],
+            status_count=len(packets),
+            reference_time=0,
+            feedback_count=0,
+            arrivals=tuple(came),
+        )
+        guest.say(feedback)
+
+    tell(sent, lost)
+    if asks_again:
+        assert not guest.of(RTX)
+        return
+    assert len(guest.units(lost)) == 12
+    # Each comes twice, and again where feedback says that neither has arrived.
+    assert len(guest.of(RTX)) == COPIES * 4
+    play(bench, range(12, 15))
+    tell(guest.of(VIDEO)[len(sent) :], set())
+    assert len(guest.of(RTX)) == COPIES * 8
+
+
 def test_without_rtx_they_come_again_as_they_were() -> None:
     bench = Bench(rtx=False)
     bench.open("source")
@@ -151,6 +193,62 @@ def test_without_rtx_they_come_again_as_they_were() -> None:
     guest.say(Nack(sender_ssrc=1, media_ssrc=VIDEO, lost=(before[2].sequence,)))
     again = guest.of(VIDEO)[-1]
     assert again._replace(extension=b"") == before[2]._replace(extension=b"")
+
+
+def loss_of(ssrc: int) -> ReceiverReport:
+    block = ReportBlock(
+        ssrc=ssrc,
+        fraction_lost=8,
+        cumulative_lost=3,
+        highest_sequence=90,
+        jitter=0,
+        last_sr=0,
+        delay_since_last_sr=0,
+    )
+    return ReceiverReport(ssrc=1, reports=(block,))
+
+
+def test_sound_comes_twice_while_packets_get_lost() -> None:
+    bench = Bench()
+    bench.open("source")
+    guest = bench.viewer().join()
+
+    def heard(numbers: range) -> list[RtpPacket]:
+        before = len(guest.of(AUDIO))
+        for number in numbers:
+            bench.sound(number, bytes((0xFC, number)))
+            bench.pass_time(20)
+        return guest.of(AUDIO)[before:]
+
+    assert [packet.payload for packet in heard(range(3))] == [
+        bytes((0xFC, number)) for number in range(3)
+    ]
+    guest.say(loss_of(AUDIO))
+    packets = heard(range(3, 6))
+    assert {packet.payload_type for packet in packets} == {63}
+    # RFC 2198: one block of type 111, 960 ticks older, two bytes; then the packet's own.
+    head = (1 << 31 | 111 << 24 | 960 << 10 | 2).to_bytes(4, "big") + bytes((111,))
+    assert [packet.payload for packet in packets] == [
+        head + bytes((0xFC, number - 1, 0xFC, number)) for number in range(3, 6)
+    ]
+    # Asked for again, a packet goes out alone.
+    guest.say(Nack(sender_ssrc=1, media_ssrc=AUDIO, lost=(packets[0].sequence,)))
+    again = guest.of(AUDIO)[-1]
+    assert (again.payload_type, again.payload) == (111, bytes((0xFC, 3)))
+    # What is far older helps nobody.
+    assert heard(range(40, 41))[0].payload_type == 111
+    bench.pass_time(REDUNDANT_NS // MS)
+    assert {packet.payload_type for packet in heard(range(41, 44))} == {111}
+
+
+def test_a_path_that_carries_little_gets_sound_once() -> None:
+    bench = Bench()
+    bench.open("source")
+    guest = bench.viewer().join()
+    guest.say(loss_of(AUDIO), Remb(sender_ssrc=1, bitrate=REDUNDANT_BPS // 2, ssrcs=(VIDEO,)))
+    for number in range(3):
+        bench.sound(number)
+    assert {packet.payload_type for packet in guest.of(AUDIO)} == {111}
 
 
 def test_reports_tie_sound_and_picture_to_the_shows_utc() -> None:
