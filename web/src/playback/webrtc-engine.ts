@@ -1,7 +1,7 @@
 /** WebRTC playback over WHEP: sub-second, without a list, a buffer to seek in, or a choice of rungs. */
 import { fromChannel } from "../cues/channel";
 import { Connection, isFinal } from "../webrtc/connection";
-import { withOpus } from "../webrtc/sdp";
+import { withOpus, withoutRequests } from "../webrtc/sdp";
 import { Refused, Signalling } from "../webrtc/signalling";
 import { type Reception, receptionOf } from "../webrtc/stats";
 import type { Engine, EngineSink, Level, Sound } from "./engine";
@@ -53,7 +53,9 @@ export class WebRtcEngine implements Engine {
   ) {
     this.#connection = new Connection(new Signalling(endpoint), {
       prepare: (peer) => this.#prepare(peer),
-      local: (sdp) => withOpus(sdp, { stereo: 1 }),
+      // Browsers take no time from pictures whose packets they have asked for, and ask for all that
+      // were overtaken: where packets overtake each other, they show pictures in bunches.
+      local: (sdp) => withoutRequests(withOpus(sdp, { stereo: 1 })),
       connectMs: CONNECT_MS,
       connected: () => this.#connected(),
       lost: () => this.#gone(null, false),

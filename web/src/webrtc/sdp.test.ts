@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { withOpus, withStartBitrate } from "./sdp";
+import { withOpus, withoutRequests, withStartBitrate } from "./sdp";
 
 const sdp = (lines: string[]) => `${lines.join("\r\n")}\r\n`;
 
@@ -24,6 +24,15 @@ describe("withOpus", () => {
   it("leaves a description without Opus as it is", () => {
     const text = sdp(["v=0", "m=audio 9 X 0", "a=rtpmap:0 PCMU/8000"]);
     expect(withOpus(text, { stereo: 1 })).toBe(text);
+  });
+});
+
+describe("withoutRequests", () => {
+  it("takes away NACK where every packet is told of, in that section alone", () => {
+    const before = ["v=0", "m=video 9 X 96 97", "a=rtcp-fb:96 transport-cc", "a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli",
+      "a=rtcp-fb:97 nack", "m=video 9 X 96", "a=rtcp-fb:96 nack"];
+    const after = before.filter((_, index) => index !== 3);
+    expect(withoutRequests(sdp(before))).toBe(sdp(after));
   });
 });
 

@@ -15,6 +15,24 @@ export function withStartBitrate(sdp: string, kbps: number): string {
   return withFormat(sdp, /^(h264|vp8|vp9|av1)\/90000/i, { "x-google-start-bitrate": kbps });
 }
 
+/**
+ * Without requests for lost packets, where the receiver tells of every packet anyway: a sender that
+ * goes by that feedback sends again what is missing.
+ */
+export function withoutRequests(sdp: string): string {
+  const eol = sdp.includes("\r\n") ? "\r\n" : "\n";
+  const sections = sdp.split(/\r?\n(?=m=)/).map((section) => {
+    const lines = section.split(/\r?\n/);
+    const told = new Set(lines.map((line) => /^a=rtcp-fb:(\S+) transport-cc$/.exec(line)?.[1]));
+    const asks = (line: string): boolean => {
+      const type = /^a=rtcp-fb:(\S+) nack$/.exec(line)?.[1];
+      return type !== undefined && told.has(type);
+    };
+    return lines.filter((line) => !asks(line)).join(eol);
+  });
+  return sections.join(eol);
+}
+
 /** Adds `name=value` to the fmtp of the payload types whose rtpmap says `codec`, unless it is there. */
 function withFormat(sdp: string, codec: RegExp, parameters: Parameters): string {
   const eol = sdp.includes("\r\n") ? "\r\n" : "\n";
