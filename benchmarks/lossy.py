@@ -75,6 +75,7 @@ def measure(
             for name, metric in (
                 ("packets", "vitrina_webrtc_packets_total"),
                 ("nacks", "vitrina_webrtc_nacks_total"),
+                ("sent again", "vitrina_webrtc_rtx_packets_total"),
                 ("key requests", "vitrina_webrtc_key_requests_total"),
                 ("lost", "vitrina_webrtc_lost_packets_total"),
             )
