@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TOLERANCE = TICKS_PER_SECOND // 100
 """Timestamps this close are the same moment: encoders round to milliseconds."""
 _SHORTEST = TICKS_PER_SECOND // 1000
+_SHORT_HOLE = TICKS_PER_SECOND // 10
+"""Not listed where the picture before it can last longer."""
 _MAX_HELD = 512
 """Packets that wait for a boundary to be decided: over 10 s of sound."""
 
@@ -219,7 +221,10 @@ class Segmenter:
         until -= self._shift
         if until <= (self._predicted_end() if self._units else self._edge):
             return
-        self.flush()
+        self._drain()
+        if self._units:
+            end = self._predicted_end()
+            self._close_part(until if until - end < _SHORT_HOLE else end)
         self._needs_key = self._video
         self._list_gap(until, whole=True)
 

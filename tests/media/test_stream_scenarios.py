@@ -324,3 +324,22 @@ async def test_one_sound_encoder_brings_any_show_back(
     await comes_back(studio)
     studio.show.end()
     await studio.check()
+
+
+@pytest.mark.parametrize(("older", "newer"), [(True, False), (False, True), (True, True)])
+async def test_encoders_that_reorder_pictures_follow_one_another_without_a_gap(
+    older: bool, newer: bool
+):
+    """What B-frames leave open at the cut is a picture that lasts longer, not a GAP part."""
+    studio = Studio(LADDERS[0], slate=True)
+    studio.publish(Role.PRIMARY, Encoder(size=SIZES[0], reorder=older))
+    await studio.pass_time(4010)
+    encoder = Encoder(size=SIZES[1], reorder=newer)
+    encoder.last_key, encoder.number = encoder.source_ms - encoder.gop_ms + 700, 1
+    studio.publish(Role.PRIMARY, encoder)
+    await studio.pass_time(600)
+    assert studio.stream.switcher.outgoing is not None
+    await studio.pass_time(4000)
+    assert studio.stream.switcher.outgoing is None
+    for rendition in studio.show.lineup.listed():
+        assert not [part for segment in rendition._window for part in segment.parts if part.gap]
