@@ -164,6 +164,25 @@ async def test_a_viewer_that_floods_is_let_go() -> None:
         await until(lambda: len(beside.pictures) > seen + 20)
 
 
+async def test_a_flood_of_messages_ends_the_channels_alone() -> None:
+    async with house() as made:
+        guest = Viewer()
+        channel = guest.connection.createDataChannel(LABEL)
+        try:
+            await guest.come(made)
+            (session,) = made.sessions
+            await until(lambda: channel.readyState == "open")
+            for _ in range(3000):
+                channel.send("!")
+            await until(lambda: session.peer.flooded)
+            seen = len(guest.pictures)
+            await until(lambda: len(guest.pictures) > seen + 20)
+            await until(lambda: made.meter.discarded["flooded"])
+            assert not session.over
+        finally:
+            await guest.close()
+
+
 async def test_what_is_refused() -> None:
     async def refused(made: House, offer: str, stream: str | None = "shop") -> DoorRefused:
         with pytest.raises(DoorRefused) as caught:

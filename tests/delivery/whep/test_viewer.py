@@ -347,14 +347,15 @@ def test_who_always_wants_the_newest_group_gets_it_ever_more_rarely() -> None:
     bench = Bench()
     bench.open("source")
     guest = bench.viewer().join()
-    for number in range(60 * 30):
-        bench.picture(number, key=number % 300 == 0)  # groups of ten seconds
+    for number in range(40 * 30):
+        bench.picture(number, size=200, key=number % 300 == 0)  # groups of ten seconds
         guest.say(PictureLoss(sender_ssrc=1, media_ssrc=VIDEO))
         bench.pass_time(35)
-    assert len(guest.units()) < 1.7 * 60 * 30
+    assert len(guest.units()) < 1.7 * 40 * 30
     # After a calm while, at once again.
-    for number in range(60 * 30, 195 * 30):
-        bench.picture(number, key=number % 300 == 0)
+    bench.now += 130 * SECOND
+    for number in range(170 * 30, 172 * 30):
+        bench.picture(number, size=200, key=number == 170 * 30)
         bench.pass_time(35)
     before = len(guest.units())
     guest.say(PictureLoss(sender_ssrc=1, media_ssrc=VIDEO))
