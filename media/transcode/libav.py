@@ -16,10 +16,11 @@ from av.video.frame import PictureType, VideoFrame
 from media.bitstream.h264 import annexb_to_length_prefixed
 from media.model import TICKS_PER_SECOND, Codec
 from media.transcode.encoders import keyframe_interval, options_for, pixel_format
-from media.transcode.filters import PictureChain
+from media.transcode.filters import PictureChain, shape_of
 from media.transcode.tonemap import ToneMapFailed, ToneMapper, is_hdr
 
 if TYPE_CHECKING:
+    from media.transcode.filters import Shape
     from media.transcode.messages import Source, SourceTrack
     from media.transcode.plan import Rung
 
@@ -105,10 +106,10 @@ class Scaler:
     def __init__(self, width: int, height: int) -> None:
         self._width = width
         self._height = height
-        self._chain = PictureChain(
-            ("scale", f"{width}:{height}:flags=bicubic"),
-            ("format", PIXEL_FORMAT),
-        )
+        filters = ("scale", f"{width}:{height}:flags=bicubic"), ("format", PIXEL_FORMAT)
+        self._chain = PictureChain(*filters)
+        self._untagged = PictureChain(*filters, untagged=True)
+        self._refused: Shape | None = None
         self._tones = ToneMapper(width, height)
         self._mapping = True
 
@@ -126,7 +127,14 @@ class Scaler:
             PIXEL_FORMAT,
         ):
             return frame
-        return self._chain.convert(frame)
+        shape = shape_of(frame)
+        if shape != self._refused:
+            try:
+                return self._chain.convert(frame)
+            except (av.FFmpegError, ValueError):
+                # Bitstreams name colours that swscale does not know, or that are reserved.
+                self._refused = shape
+        return self._untagged.convert(frame)
 
 
 def colour_of(frame: VideoFrame) -> Colour:

@@ -134,6 +134,28 @@ def test_pictures_of_any_size_and_form_become_one():
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize("form", ["yuv420p", "yuvj420p", "yuv444p", "gray", "yuv420p10le", "gbrp"])
+def test_no_matrix_that_a_bitstream_names_breaks_a_rung(form: str):
+    scaler = Scaler(64, 36)
+    for colour_range in (0, 1, 2):
+        for matrix in (*range(20), 255):
+            frame = picture(160, 90, form=form)
+            frame.colorspace, frame.color_range = matrix, colour_range
+            frame.color_primaries = frame.color_trc = matrix if matrix != 16 else 3
+            made = scaler.scale(frame)
+            assert (made.width, made.height, made.format.name, made.pts) == (
+                64,
+                36,
+                "yuv420p",
+                4711,
+            )
+            if form == "yuv420p":
+                assert (int(made.colorspace), int(made.color_range)) == (matrix, colour_range)
+                assert int(made.color_primaries) == int(frame.color_primaries)
+                assert int(made.color_trc) == int(frame.color_trc)
+
+
+@pytest.mark.unit
 def test_a_picture_stays_as_it_is_while_later_ones_are_made():
     scaler = Scaler(640, 360)
     first = scaler.scale(picture(1280, 720, level=50))
