@@ -119,8 +119,9 @@ async def _serving(peer: WhipPeer, static: Path) -> AsyncIterator[str]:
 async def test_a_camera_goes_live_and_stops(studio: Open, tmp_path: Path) -> None:
     peer = WhipPeer(key=KEY)
     page = await studio(peer)
-    await page.page.get_by_role("button", name="Turn on camera").click()
+    # Permission was given before: the picture is there without a press of a button.
     await page.until("p.shadowRoot.querySelector('video').videoWidth === 1280")
+    assert await page.page.get_by_role("button", name="Turn on camera").count() == 0
     # The made-up microphone beeps.
     await page.until(
         "Number(p.shadowRoot.querySelector('[role=meter]').getAttribute('aria-valuenow')) > -40"
@@ -320,4 +321,19 @@ async def test_in_german_on_a_phone_by_keyboard(studio: Open, tmp_path: Path) ->
     await microphones.select_option(index=1)
     await page.until("p.state === 'live' && p.problem === ''")
     assert len(options) > 2
+    assert len(peer.sessions) == 1
+    # "Stop" is in reach without scrolling, from wherever one is on the page.
+    stop = page.page.get_by_role("button", name="Beenden")
+    for top in (0, 400):
+        await page.page.evaluate(f"scrollTo(0, {top})")
+        box = await stop.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] <= 844 - box["height"]
+    # The camera is unplugged, and plugged in again.
+    await page.of(
+        "p._media.getVideoTracks().map((t) => { t.stop(); t.dispatchEvent(new Event('ended')) })"
+    )
+    await page.problem("Die Quelle ist weg")
+    await page.page.get_by_role("button", name="Kamera und Mikrofon einschalten").click()
+    await page.until("p.state === 'live' && p.problem === ''")
     assert len(peer.sessions) == 1

@@ -322,8 +322,10 @@ export class VitrinaPublish extends LitElement {
       <form @submit=${this.#submit}>
         ${this.#fields(w, on)}
         <div class="buttons">
-          <button type="button" class="second" ?disabled=${this._busy || on} data-do="preview"
-            @click=${() => void this.#switchOn()}>${this._source === "screen" ? w.onScreen : w.on}</button>
+          ${this.#wanting(on)
+            ? html`<button type="button" class="second" ?disabled=${this._busy} data-do="preview"
+                @click=${() => void this.#switchOn()}>${this._source === "screen" ? w.onScreen : w.on}</button>`
+            : nothing}
           ${on
             ? html`<button type="button" class="first stop" data-do="stop" @click=${() => this.stop()}>${w.stop}</button>`
             : html`<button type="submit" class="first" data-do="start">${this._state === "replaced" ? w.takeBack : w.start}</button>`}
@@ -332,6 +334,12 @@ export class VitrinaPublish extends LitElement {
       ${this.#figuresView(w)}
       <p class="watch"><a href=${`/watch/${encodeURIComponent(this.stream)}`} target="_blank" rel="noopener">${w.watch}</a></p>
     </div>`;
+  }
+
+  /** Whether there is something to switch on: all of it, what has ended, or another screen. */
+  #wanting(on: boolean): boolean {
+    const tracks = this._media?.getTracks() ?? [];
+    return tracks.length === 0 || tracks.some((track) => track.readyState === "ended") || (!on && this._source === "screen");
   }
 
   readonly #submit = (event: Event): void => {

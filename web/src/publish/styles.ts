@@ -46,7 +46,8 @@ export const styles = css`
     background: #c62a30;
   }
   .state.connecting,
-  .state.reconnecting {
+  .state.reconnecting,
+  .state.replaced {
     background: #ffd166;
     color: #1a1b20;
   }
@@ -104,6 +105,10 @@ export const styles = css`
     grid-template-columns: auto minmax(0, 1fr);
     gap: 0.7rem 0.9rem;
     align-items: center;
+  }
+  label[for="key"] {
+    align-self: start;
+    padding-top: 0.6rem;
   }
   input:not([type="checkbox"]),
   select {
@@ -203,8 +208,14 @@ export const styles = css`
   @media (max-width: 52rem) {
     .page {
       grid-template-columns: minmax(0, 1fr);
-      grid-template-areas: "head" "stage" "level" "problem" "form" "figures" "watch";
+      grid-template-areas: "head" "stage" "level" "problem" "figures" "form" "watch";
       grid-template-rows: none;
+    }
+    .buttons {
+      position: sticky;
+      bottom: 0;
+      padding: 0.6rem 0;
+      background: #101014;
     }
   }
 `;
