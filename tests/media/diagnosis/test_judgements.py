@@ -414,6 +414,15 @@ CASES: list[tuple[Code, Severity, dict[str, Any], str]] = [
         ),
     ),
     (
+        Code.KEY_CONTESTED,
+        Severity.ERROR,
+        {"takeovers": 2, "rivals_refused": 1},
+        (
+            "Another encoder fights for the show with the same stream key and was refused once in "
+            "5 minutes: stop one of the two, or give it the backup key."
+        ),
+    ),
+    (
         Code.TIMESTAMPS_WRAP,
         INFO,
         {"repairs": {"wrap": 1}},
