@@ -65,7 +65,7 @@ async def test_it_plays_and_cues_show_on_their_frame(realtime: Realtime, frames_
     errors = await viewer.of("p.stats.paintErrors")
     skipped = max(b - a for a, b in itertools.pairwise(presented[5:]))
     assert all(-1 <= error <= skipped * 1000 / FPS + 1 for error in errors), errors
-    assert 0 <= await viewer.of("p.latency") < 0.5
+    assert 0 <= await viewer.of("p.latency") < 1  # by HLS it could not be less
     # One show, one clock: the picture's date is the content's.
     now = await viewer.page.evaluate(
         "[document.querySelector('vitrina-player').playingDate.getTime(), window.frameNumber()]"
