@@ -324,7 +324,10 @@ class Segmenter:
         if not self._follows_grid:
             return False
         following = self._grid.after(self._boundary.msn)
-        return following is not None and self._reaches(following, end)
+        if following is None or not self._reaches(following, end):
+            return False
+        # Where the edge is there already, a picture was shorter than foreseen: one part is left.
+        return not self._reaches(following, self._edge)
 
     def _reaches(self, boundary: Boundary, end: int) -> bool:
         slack = TOLERANCE // 2 if self._video else 0

@@ -177,6 +177,21 @@ def test_the_last_part_is_published_before_a_key_frame_that_is_foreseen():
     assert rig.rendition.next_part == (2, 0, end)
 
 
+def test_a_picture_shorter_than_foreseen_leaves_no_splinters_before_the_boundary():
+    """A rung guesses that a picture lasts as long as the hole behind the one before."""
+    rig = Rig(grid=FixedGrid(starts=[SECOND]))
+    for number in range(180):
+        if number % 60 in range(47, 53):
+            continue
+        lasts = 7 * 3000 if number % 60 == 53 else 3000
+        made = packet_of(Codec.H264, SECOND + number * 3000, key=number % 60 == 0, duration=lasts)
+        rig.rendition.push(made)
+    listed = [parts for _msn, _pdt, _extinf, parts, *_ in segments_of(render(rig)) if parts]
+    assert listed
+    for parts in listed:
+        assert all(part >= TARGET_S * 0.85 for part in parts[:-1])
+
+
 def test_without_a_key_frame_the_segment_is_cut_at_the_latest_moment():
     rig = Rig(grid=FixedGrid(starts=[SECOND]))
     rig.frames(SECOND, 12, gop=10_000)
