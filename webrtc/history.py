@@ -104,6 +104,13 @@ class SentHistory:
             _, gone = self._sent.popitem(last=False)
             self.held_bytes -= len(gone.payload)
 
+    def holds(self, sequence: int, now_ns: int) -> bool:
+        """Tell whether a packet may still be sent again, however soon after the last time."""
+        sent = self._sent.get(sequence)
+        if sent is None or sent.sent_ns < now_ns - self.limits.max_age_ns:
+            return False
+        return sent.resends < self.limits.max_resends
+
     def answer(
         self,
         lost: Iterable[int],

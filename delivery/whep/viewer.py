@@ -280,11 +280,8 @@ class Viewer:
     def _hear(self, packet: RtcpPacket, now_ns: int) -> None:
         if isinstance(packet, TransportFeedback):
             self.estimator.feedback(packet, now_ns)
-            if self._missing is not None and self.video is not None:
-                lost = self._missing.feedback(packet)
-                if lost and self.estimator.loss <= FEW_LOST:
-                    lost = [each for each in lost for _ in range(COPIES)]
-                self._again(self.video, lost, now_ns)
+            if self._missing is not None and self.video is not None and self._began:
+                self._repair(self.video, self._missing.feedback(packet), now_ns)
         elif isinstance(packet, Nack):
             self._resend(packet, now_ns)
         elif isinstance(packet, PictureLoss):
@@ -304,6 +301,15 @@ class Viewer:
                 stream.nacked += len(nack.lost)
                 self._again(stream, nack.lost[:MAX_LOST], now_ns)
 
+    def _repair(self, video: Outgoing, lost: list[int], now_ns: int) -> None:
+        """Send again what is missing; where it is too late for that, begin anew."""
+        if not all(video.history.holds(each, now_ns) for each in lost):
+            self._begin_anew(None, now_ns)
+            return
+        if self.estimator.loss <= FEW_LOST:
+            lost = [each for each in lost for _ in range(COPIES)]
+        self._again(video, lost, now_ns)
+
     def _again(self, stream: Outgoing, lost: Sequence[int], now_ns: int) -> None:
         send_time = abs_send_time(now_ns)
         for sequence in lost:
@@ -321,6 +327,10 @@ class Viewer:
         if self.video is None or ssrc != self.video.terms.ssrc:
             return
         self.video.key_requests += 1
+        self._begin_anew(entry, now_ns)
+
+    def _begin_anew(self, entry: tuple[int, int] | None, now_ns: int) -> None:
+        """Ask for a key picture, and send what there is from the newest one on."""
         self._key_wanted(self, entry)
         if self._queue or self.lane is None or self._waits_for_key:
             return  # a key picture is on its way, or waited for

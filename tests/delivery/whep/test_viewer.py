@@ -22,6 +22,7 @@ from tests.delivery.whep.bench import (
     UTC_MS,
     VIDEO,
     Bench,
+    Guest,
     number_of,
     unit,
 )
@@ -145,6 +146,27 @@ def test_lost_packets_come_again_under_rtx() -> None:
     assert len(guest.of(RTX)) == 4
 
 
+def tell(guest: Guest, packets: list[RtpPacket], lost: set[int]) -> None:
+    """Have a viewer say that these have come, except for those with a sequence number of `lost`."""
+    numbers = [IDS.transport_sequence(packet) or 0 for packet in packets]
+    steps = [
+        number - numbers[0]
+        for number, packet in zip(numbers, packets, strict=True)
+        if packet.sequence not in lost
+    ]
+    guest.say(
+        TransportFeedback(
+            sender_ssrc=1,
+            media_ssrc=VIDEO,
+            base_sequence=numbers[0],
+            status_count=numbers[-1] - numbers[0] + 1,
+            reference_time=0,
+            feedback_count=0,
+            arrivals=tuple((step, 40 * step) for step in steps),
+        )
+    )
+
+
 @pytest.mark.parametrize("asks_again", [False, True])
 def test_who_asks_for_nothing_again_gets_what_feedback_says_is_missing(asks_again: bool) -> None:
     bench = Bench(asks_again=asks_again)
@@ -153,26 +175,7 @@ def test_who_asks_for_nothing_again_gets_what_feedback_says_is_missing(asks_agai
     play(bench, range(12))
     sent = guest.of(VIDEO)
     lost = {packet.sequence for packet in sent[5:9]}
-
-    def tell(packets: list[RtpPacket], lost: set[int]) -> None:
-        numbers = [IDS.transport_sequence(packet) or 0 for packet in packets]
-        came = [
-            (number - numbers[0], 40 * (number - numbers[0]))
-            for number, packet in zip(numbers, packets, strict=True)
-            if packet.sequence not in lost
-        ]
-        feedback = TransportFeedback(
-            sender_ssrc=1,
-            media_ssrc=VIDEO,
-            base_sequence=numbers[0],
-            status_count=len(packets),
-            reference_time=0,
-            feedback_count=0,
-            arrivals=tuple(came),
-        )
-        guest.say(feedback)
-
-    tell(sent, lost)
+    tell(guest, sent, lost)
     if asks_again:
         assert not guest.of(RTX)
         return
@@ -180,8 +183,25 @@ def test_who_asks_for_nothing_again_gets_what_feedback_says_is_missing(asks_agai
     # Each comes twice, and again where feedback says that neither has arrived.
     assert len(guest.of(RTX)) == COPIES * 4
     play(bench, range(12, 15))
-    tell(guest.of(VIDEO)[len(sent) :], set())
+    tell(guest, guest.of(VIDEO)[len(sent) :], set())
     assert len(guest.of(RTX)) == COPIES * 8
+
+
+def test_who_was_away_for_long_gets_the_newest_group_instead_of_old_packets() -> None:
+    bench = Bench(asks_again=False)
+    bench.open("source")
+    guest = bench.viewer().join()
+    play(bench, range(12))
+    tell(guest, guest.of(VIDEO), set())
+    play(bench, range(12, 102))
+    before = len(guest.of(VIDEO))
+    bench.picture(102)
+    tell(guest, guest.of(VIDEO)[before:], set())
+    assert not guest.of(RTX)
+    assert len(bench.asked) == 1
+    bench.pass_time(200)
+    group = [number_of(nals(each)[-1]) for each in guest.units()][103:]
+    assert group == list(range(90, 103))
 
 
 def test_without_rtx_they_come_again_as_they_were() -> None:
