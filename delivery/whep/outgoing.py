@@ -61,6 +61,8 @@ class Outgoing:
             self._redundant = HeaderWriter(
                 ssrc=terms.ssrc, payload_type=terms.red_payload_type, ids=terms.ids, mid=terms.mid
             )
+        self._before: tuple[bytes, int] | None = None
+        """The newest packet's payload and timestamp, where the next one may hold them."""
         rtx = None
         if terms.rtx_ssrc is not None and terms.rtx_payload_type is not None:
             rtx = HeaderWriter(
@@ -105,11 +107,6 @@ class Outgoing:
         """The sequence number, 16 bits, of the packet that comes next."""
         return self._sequence
 
-    @property
-    def redundant(self) -> bool:
-        """Whether packets may hold the one before them as well."""
-        return self._redundant is not None
-
     def packet(
         self,
         payload: bytes,
@@ -119,12 +116,12 @@ class Outgoing:
         now_ns: int,
         transport_sequence: int,
         send_time: int,
-        before: tuple[bytes, int] | None = None,
+        redundant: bool = False,
     ) -> bytes:
         """Return the next packet; it is remembered.
 
-        `before`: payload and timestamp of an older one that it holds as well, where the viewer
-        takes that. Asked for again it goes out without.
+        `redundant`: it holds the one before it as well, where the viewer takes that. Asked for
+        again it goes out without.
         """
         sequence = self._sequence
         self._sequence = (sequence + 1) & 0xFFFF
@@ -134,15 +131,17 @@ class Outgoing:
             payload, marker=marker, sequence=sequence, timestamp=timestamp, now_ns=now_ns
         )
         writer, body = self._writer, payload
-        if before is not None and self._redundant is not None:
-            both = with_redundancy(
-                payload,
-                before[0],
-                offset=(timestamp - before[1]) & 0xFFFFFFFF,
-                payload_type=self.terms.payload_type,
-            )
-            if both is not None:
-                writer, body = self._redundant, both
+        if self._redundant is not None:
+            if redundant and self._before is not None:
+                both = with_redundancy(
+                    payload,
+                    self._before[0],
+                    offset=(timestamp - self._before[1]) & 0xFFFFFFFF,
+                    payload_type=self.terms.payload_type,
+                )
+                if both is not None:
+                    writer, body = self._redundant, both
+            self._before = payload, timestamp
         return writer.write(
             body,
             marker=marker,

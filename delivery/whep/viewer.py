@@ -147,8 +147,6 @@ class Viewer:
         self._tokens_ns = now_ns
         self._report_ns = self._choose_ns = now_ns
         self._rtcp_tokens, self._rtcp_ns = float(RTCP_BYTES_A_SECOND), now_ns
-        self._heard: tuple[bytes, int] | None = None
-        """Newest packet of sound and its timestamp."""
         self._lost_ns: int | None = None
         """When the viewer last reported a loss of sound."""
         self._began = self._waits_for_key = False
@@ -188,14 +186,10 @@ class Viewer:
 
     def sound(self, payload: bytes, pts: int, now_ns: int) -> None:
         """Send a packet of Opus at once."""
-        audio = self.audio
-        if not self._began or audio is None:
-            return
-        timestamp = audio.timestamp(pts)
-        before = self._heard if self._loses_sound(now_ns) else None
-        self._send(audio, payload, False, timestamp, now_ns, before)
-        if audio.redundant:
-            self._heard = payload, timestamp
+        if self._began and self.audio is not None:
+            twice = self._loses_sound(now_ns)
+            timestamp = self.audio.timestamp(pts)
+            self._send(self.audio, payload, False, timestamp, now_ns, redundant=twice)
 
     def _loses_sound(self, now_ns: int) -> bool:
         if self._lost_ns is None or now_ns >= self._lost_ns + REDUNDANT_NS:
@@ -424,7 +418,8 @@ class Viewer:
         marker: bool,
         timestamp: int,
         now_ns: int,
-        before: tuple[bytes, int] | None = None,
+        *,
+        redundant: bool = False,
     ) -> None:
         data = stream.packet(
             payload,
@@ -433,7 +428,7 @@ class Viewer:
             now_ns=now_ns,
             transport_sequence=self._count(stream, len(payload), stream.next_sequence, now_ns),
             send_time=abs_send_time(now_ns),
-            before=before,
+            redundant=redundant,
         )
         self._send_rtp(data)
 
