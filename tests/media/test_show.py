@@ -177,8 +177,8 @@ class Stage:
     def _count(self) -> None:
         self.started += 1
 
-    def begin(self, *formats: TrackFormat) -> None:
-        self.show.begin_run(protocol="rtmp", wrap_ticks=WRAP)
+    def begin(self, *formats: TrackFormat, protocol: str = "rtmp") -> None:
+        self.show.begin_run(protocol=protocol, wrap_ticks=WRAP)
         for track_format in formats:
             self.show.set_format(track_format)
 

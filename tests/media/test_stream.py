@@ -452,3 +452,20 @@ def test_an_encoder_that_cannot_be_asked_is_not(stream: Stream):
     publish(stream)
     stream.request_key()
     stream.tick()
+
+
+def test_what_the_network_lost_is_told_of_the_encoder_on_air(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[dict[str, int]] = []
+    publication = publish(stream)
+    assert stream.show is not None
+    monkeypatch.setattr(stream.show, "note_loss", lambda **loss: told.append(loss))
+    backup = stream.publish(
+        protocol="whip", wrap_ticks=2**62, on_revoked=lambda _text: None, role=Role.BACKUP
+    )
+    backup.note_loss(lost=1, packets=2, pictures=3)
+    publication.note_loss(lost=4, packets=50, pictures=6)
+    publication.close("bye")
+    publication.note_loss(lost=1, packets=2, pictures=3)
+    assert told == [{"lost": 4, "packets": 50, "pictures": 6}]

@@ -237,6 +237,9 @@ async def test_pictures_and_sound_arrive() -> None:
             assert home.meter.bytes > 10_000
             assert home.rtp.counts["video"] > 30
             assert home.rtp.counts["audio"] > 20
+            # Of the pictures the show hears what the network lost: here nothing.
+            assert [lost for lost, _, _ in publication.losses if lost] == []
+            assert sum(packets for _, packets, _ in publication.losses) == home.rtp.counts["video"]
             assert home.rtp.counts["video keys"] >= 1
             assert home.rtp.paths
             await until(lambda: peer.connection.connectionState == "closed")

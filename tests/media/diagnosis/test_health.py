@@ -22,16 +22,19 @@ def clip() -> Clip:
 class Studio:
     """An encoder in front of a show; `late_ms` is what its link holds back now."""
 
-    def __init__(self, clip: Clip, *, sound: bytes = SOUND) -> None:
+    def __init__(self, clip: Clip, *, sound: bytes = SOUND, protocol: str = "rtmp") -> None:
         self.stage = Stage()
         self.clip = clip
         self.sound = sound
         self.picture = 0
         self.late_ms = 0
+        self.missing = 1000
+        """Each such picture but key frames does not come."""
+        self.protocol = protocol
         self.start()
 
     def start(self) -> None:
-        self.stage.begin(self.clip.format, AAC)
+        self.stage.begin(self.clip.format, AAC, protocol=self.protocol)
         self.picture = 0
         self.next_sound = 0
         self.began_ns = self.stage.now_ns
@@ -45,7 +48,8 @@ class Studio:
                 self._push(Codec.AAC, self.next_sound + stamp_ms * 90, True, self.sound)
                 self.next_sound += 1920
             key, payload = self.clip.units[self.picture % len(self.clip.units)]
-            self._push(Codec.H264, at + stamp_ms * 90, key, payload)
+            if key or self.picture % self.missing:
+                self._push(Codec.H264, at + stamp_ms * 90, key, payload)
             self.picture += 1
             if self.picture % 3 == 0:
                 self.stage.show.tick()
@@ -86,6 +90,23 @@ async def test_a_link_that_fills_up_and_recovers(clip: Clip):
     (closed,) = studio.stage.show.findings.closed()
     assert closed.until_ms is not None
     assert closed.until_ms > closed.since_ms
+
+
+async def test_pictures_that_the_network_lost_are_not_laid_to_the_browser(clip: Clip):
+    studio = Studio(clip, protocol="whip")
+    studio.play(10)
+    studio.missing = 4
+    studio.play(12)
+    (finding,) = studio.stage.show.findings.open()
+    assert finding.code == Code.FRAME_RATE_LOW
+    assert "pictures a second are sent: choose a smaller size" in finding.text
+    for _ in range(12):
+        studio.stage.show.note_loss(lost=8, packets=300, pictures=5)
+        studio.play(1)
+    (finding,) = studio.stage.show.findings.open()
+    assert "the network between publisher and server loses the others" in finding.text
+    studio.missing = 1000
+    assert studio.play(20) == []
 
 
 async def test_silence_is_told_and_ends_with_sound(clip: Clip):
