@@ -23,6 +23,8 @@ STEADY_SPANS = 10
 KEY_INTERVALS = 8
 CAUGHT_UP = TICKS_PER_SECOND // 1000
 """Pictures closer than this were caught up with (`media.standby.catchup`)."""
+STRETCHED = TICKS_PER_SECOND // 10
+"""A run's first picture that lasts longer was begun earlier, to close a hole."""
 TRUE_TIME = 0.8
 """Of pictures whose times had to be pushed forward, a second holds too many."""
 
@@ -82,6 +84,8 @@ class Observer:
     _offsets: int = 0
     _offset_count: int = 0
     _reordered: bool = False
+    _alone: bool = True
+    """No picture has followed the run's first one."""
     _last_key: int | None = None
     _key_since: int | None = None
     """`_last_key`, or when pictures came back after a stop."""
@@ -116,7 +120,6 @@ class Observer:
         tally.size += len(packet.payload)
         before = self._newest.get(kind)
         self._arrived[kind] = arrived
-        before = self._newest.get(kind)
         self._newest[kind] = packet.dts
         if kind is Kind.VIDEO and before is not None and packet.dts - before > STOPPED:
             self._last_key, self._key_since = None, packet.pts
@@ -124,9 +127,14 @@ class Observer:
         if self._late is None or late < self._late:
             self._late = late
         if kind is Kind.VIDEO:
-            if before is not None and packet.dts - before < CAUGHT_UP:
-                self._last_key = None  # it was moved, too
+            if before is not None and self._moved(packet.dts - before):
+                self._last_key = None
             self._note_picture(packet)
+
+    def _moved(self, step: int) -> bool:
+        """Whether the key frame before was moved to join a run to the one that it follows."""
+        second, self._alone = self._alone, False
+        return step < CAUGHT_UP or (second and step > STRETCHED)
 
     def _note_picture(self, packet: Packet) -> None:
         if packet.pts != packet.dts:

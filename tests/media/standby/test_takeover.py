@@ -99,6 +99,19 @@ def test_a_newcomer_whose_clock_begins_has_not_run_over_its_largest_number(studi
     assert studio.meter.repairs == []
 
 
+def test_a_key_frame_that_is_begun_earlier_to_close_a_hole_is_not_irregular(studio: Studio):
+    older = studio.connect(PRIMARY)
+    studio.run(5)
+    older.paused = True
+    studio.host.time_ns += 400_000_000
+    studio.connect(PRIMARY, phase=6000)
+    studio.run(12)
+    assert seam(studio, 6000)[1] == pytest.approx(1 / 30, abs=0.001)
+    assert studio.stream.show is not None
+    findings = (*studio.stream.show.findings.open(), *studio.stream.show.findings.closed())
+    assert Code.KEYFRAME_IRREGULAR not in {f.code for f in findings}
+
+
 def test_a_newcomer_without_pictures_goes_and_the_show_stays(studio: Studio):
     older = studio.connect(PRIMARY)
     studio.run(5)
