@@ -102,7 +102,7 @@ ALLOWED = {
     "PIL": ("media/transcode/lettering.py",),
     "sqlalchemy": ("storage/", "overlay/log.py", "commerce/catalog.py"),
     "aiohttp": ("delivery/", "vitrina/"),
-    "prometheus_client": ("vitrina/telemetry.py",),
+    "prometheus_client": ("vitrina/telemetry/",),
 }
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vitrina import telemetry
-from vitrina.telemetry import CONTENT_TYPE, OTHER, Telemetry
+from vitrina.telemetry import CONTENT_TYPE, Telemetry, families
+from vitrina.telemetry.families import OTHER
 from webrtc.meter import RtpCounts
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def test_forgetting_a_stream_drops_its_series_only() -> None:
 
 
 def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "MAX_CHILDREN", 3)
+    monkeypatch.setattr(families, "MAX_CHILDREN", 3)
     meter = Telemetry()
     for number in range(10):
         meter.cue_refused(f"reason-{number}")

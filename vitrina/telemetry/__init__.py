@@ -1,9 +1,8 @@
-"""Every metric of the server: the only module that imports prometheus_client.
+"""Every metric of the server: the only package that imports prometheus_client.
 
 The packages report through Protocols (`media.meter`, `ingest.source`, `overlay.meter`,
 `delivery.meter`, `vitrina.supervise`); `Telemetry` implements them all. All calls come from the
-event loop's thread. Labels are bounded: a stream's series are dropped by `forget`, and a family
-that reaches `MAX_CHILDREN` puts what is new under `other`.
+event loop's thread. Labels are bounded (`families`).
 """
 
 from __future__ import annotations
@@ -11,23 +10,20 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Info
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from media.diagnosis.findings import Change, Code
 from vitrina import __version__
-from vitrina.telemetry_webrtc import WebRtcMetrics
+from vitrina.telemetry.families import OTHER, Families
+from vitrina.telemetry.webrtc import WebRtcMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-MAX_CHILDREN = 4096
-"""Series groups of one family; 64 streams with 6 renditions and 10 reasons fit."""
 LAG_INTERVAL_S = 0.1
-OTHER = "other"
 _CODES = frozenset(code.value for code in Code)
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -36,72 +32,6 @@ _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 
 _HOLD_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 4.0, 6.0, 9.0)
 _LISTED_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 2.0, 5.0)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-
-M = TypeVar("M", Counter, Gauge, Histogram)
-
-
-class _Family(Generic[M]):
-    """A metric with its children cached by label values: `labels()` costs a lock and a join."""
-
-    __slots__ = ("_children", "_metric", "_per_stream", "_width")
-
-    def __init__(self, metric: M, labels: Sequence[str]) -> None:
-        self._metric: M = metric
-        self._width = len(labels)
-        self._per_stream = labels[:1] == ("stream",)
-        self._children: dict[tuple[str, ...], M] = {}
-
-    def __call__(self, *values: str) -> M:
-        child = self._children.get(values)
-        return child if child is not None else self._make(values)
-
-    def _make(self, values: tuple[str, ...]) -> M:
-        if len(self._children) >= MAX_CHILDREN:
-            values = (OTHER,) * self._width
-            if values in self._children:
-                return self._children[values]
-        child: M = self._metric.labels(*values) if values else self._metric
-        self._children[values] = child
-        return child
-
-    def forget(self, stream: str, *more: str) -> None:
-        if not self._per_stream:
-            return
-        wanted = (stream, *more)
-        for values in [known for known in self._children if known[: len(wanted)] == wanted]:
-            del self._children[values]
-            self._metric.remove(*values)
-
-
-class Families:
-    """Declares families in one registry and remembers them for `forget`."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self.all: list[_Family[Counter] | _Family[Gauge] | _Family[Histogram]] = []
-
-    def counter(self, name: str, text: str, *labels: str) -> _Family[Counter]:
-        """Declare a counter; `name` without the prefix."""
-        metric = Counter(f"vitrina_{name}", text, labels, registry=self._registry)
-        return self._add(_Family(metric, labels))
-
-    def gauge(self, name: str, text: str, *labels: str) -> _Family[Gauge]:
-        """Declare a gauge."""
-        metric = Gauge(f"vitrina_{name}", text, labels, registry=self._registry)
-        return self._add(_Family(metric, labels))
-
-    def histogram(
-        self, name: str, text: str, *labels: str, buckets: Sequence[float]
-    ) -> _Family[Histogram]:
-        """Declare a histogram."""
-        metric = Histogram(
-            f"vitrina_{name}", text, labels, registry=self._registry, buckets=buckets
-        )
-        return self._add(_Family(metric, labels))
-
-    def _add(self, family: _Family[M]) -> _Family[M]:
-        self.all.append(family)
-        return family
 
 
 class Telemetry:
