@@ -111,23 +111,23 @@ class Scaler:
         self._untagged = PictureChain(*filters, untagged=True)
         self._refused: Shape | None = None
         self._tones = ToneMapper(width, height)
-        self._mapping = True
+        self._unmapped: Shape | None = None
 
     def scale(self, frame: VideoFrame) -> VideoFrame:
         """Return a picture of the wanted size with the times, and of SDR the tags, of `frame`."""
-        if is_hdr(frame) and self._mapping:
+        shape = shape_of(frame)
+        if is_hdr(frame) and shape != self._unmapped:
             try:
                 return self._tones.convert(frame)
             except ToneMapFailed:
                 # Eight bits of PQ, and its tags say so, are better than no rung.
-                self._mapping = False
+                self._unmapped = shape
         if (frame.width, frame.height, frame.format.name) == (
             self._width,
             self._height,
             PIXEL_FORMAT,
         ):
             return frame
-        shape = shape_of(frame)
         if shape != self._refused:
             try:
                 return self._chain.convert(frame)

@@ -66,34 +66,45 @@ class ToneMapper:
         return mapped
 
     def _open(self, shape: _Shape) -> Graph:
-        width, height, pixels, matrix, colour_range, transfer = shape
-        if matrix == _UNSPECIFIED:
-            matrix = _BT2020_NCL
-        size = f"{self._width}:{self._height}"
         # FFmpeg takes tables from files only; it has read this one once the graph is configured.
         with NamedTemporaryFile("w", suffix=".cube", delete=False) as table:
-            table.write(cube(transfer))
+            table.write(cube(shape[-1]))
         try:
-            graph = Graph()
-            graph.threads = 1
-            nodes = [
-                graph.add(
-                    "buffer",
-                    f"video_size={width}x{height}:pix_fmt={pixels}:time_base=1/90000"
-                    f":colorspace={matrix}:range={colour_range}",
-                ),
-                # Down first: the table costs by the pixel. At 10 bits it would cost twice.
-                graph.add("scale", f"{size}:flags=bicubic"),
-                graph.add("format", "gbrp16le"),
-                graph.add("lut3d", file=table.name),
-                graph.add("setparams", _IS_BT709),
-                graph.add("scale", f"{size}:out_color_matrix=bt709:out_range=tv"),
-                graph.add("format", "yuv420p"),
-                graph.add("buffersink"),
-            ]
-            for upper, lower in pairwise(nodes):
-                upper.link_to(lower)
-            graph.configure()
+            try:
+                return self._connect(shape, table.name)
+            except (av.FFmpegError, ValueError):
+                # swscale knows no constant luminance, no ICtCp and what is reserved.
+                return self._connect(shape, table.name, matrix_known=False)
         finally:
             Path(table.name).unlink()
+
+    def _connect(self, shape: _Shape, table: str, *, matrix_known: bool = True) -> Graph:
+        width, height, pixels, matrix, colour_range, _ = shape
+        if not matrix_known:
+            matrix = _UNSPECIFIED
+        elif matrix == _UNSPECIFIED:
+            matrix = _BT2020_NCL
+        size = f"{self._width}:{self._height}"
+        graph = Graph()
+        graph.threads = 1
+        nodes = [
+            graph.add(
+                "buffer",
+                f"video_size={width}x{height}:pix_fmt={pixels}:time_base=1/90000"
+                f":colorspace={matrix}:range={colour_range}",
+            ),
+            # Down first: the table costs by the pixel. At 10 bits it would cost twice.
+            graph.add("scale", f"{size}:flags=bicubic"),
+            graph.add("format", "gbrp16le"),
+            graph.add("lut3d", file=table),
+            graph.add("setparams", _IS_BT709),
+            graph.add("scale", f"{size}:out_color_matrix=bt709:out_range=tv"),
+            graph.add("format", "yuv420p"),
+            graph.add("buffersink"),
+        ]
+        if not matrix_known:
+            nodes.insert(1, graph.add("setparams", "colorspace=bt2020nc"))
+        for upper, lower in pairwise(nodes):
+            upper.link_to(lower)
+        graph.configure()
         return graph

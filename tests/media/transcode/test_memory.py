@@ -162,3 +162,19 @@ def test_a_picture_stays_as_it_is_while_later_ones_are_made():
     held = [scaler.scale(picture(1280, 720, level=200)) for _ in range(12)]
     assert int(first.to_ndarray()[:360].max()) == 50
     assert all(int(frame.to_ndarray()[:360].min()) == 200 for frame in held)
+
+
+@pytest.mark.unit
+def test_hdr_is_mapped_whatever_matrix_it_names_and_whatever_came_before():
+    """One encoder with BT.2020 of constant luminance left all that came later unmapped."""
+    scaler = Scaler(64, 36)
+
+    def scaled(matrix: int) -> tuple[int, int, int]:
+        frame = picture(160, 90, form="yuv420p10le")
+        frame.color_primaries, frame.color_trc, frame.colorspace = 9, 16, matrix
+        made = scaler.scale(frame)
+        return int(made.color_trc), int(made.colorspace), int(made.to_ndarray()[:36].mean())
+
+    usual = scaled(9)
+    assert usual[:2] == (1, 1)
+    assert [scaled(matrix) for matrix in (10, 14, 3, 9)] == [usual] * 4
