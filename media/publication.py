@@ -75,11 +75,14 @@ class Publication:
             self._stream.switcher.describe_sound(self.source, languages)
 
     def declare_rates(self, rates: Mapping[tuple[Kind, int], int]) -> None:
-        """Note the bits a second that the encoder is set to, by a track's kind and number."""
+        """Note the bits a second that the encoder is set to, by a track's kind and number.
+
+        More than it may send says nothing of what it sends.
+        """
         if not self.closed:
             most = self._limits.max_bitrate_kbps * 1000
-            bounded = {place: min(bps, most) for place, bps in rates.items()}
-            self._stream.switcher.declare_rates(self.source, bounded)
+            believed = {place: bps for place, bps in rates.items() if bps <= most}
+            self._stream.switcher.declare_rates(self.source, believed)
 
     def note_loss(self, *, lost: int, packets: int, pictures: int) -> None:
         """Note what the network lost on the way to us (`ingest.source.Publication`)."""

@@ -16,8 +16,9 @@ _NAMES = ("language", "lang")
 _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
 _MAX_TRACK = 255
 _UNKNOWN = "und"
-_LEAST_KBPS, _MOST_KBPS = 1, 1_000_000
-"""Beyond that another unit is meant."""
+_LEAST_KBPS = 1
+_MOST_KBPS = {Kind.VIDEO: 1_000_000, Kind.AUDIO: 2_000}
+"""Beyond that another unit is meant: encoders for phones tell their sound's in bits a second."""
 
 
 def languages(values: Mapping[str, AmfValue]) -> dict[int, str]:
@@ -43,7 +44,7 @@ def bit_rates(values: Mapping[str, AmfValue]) -> dict[tuple[Kind, int], int]:
     for kind in Kind:
         for track, info in _described(values, kind).items():
             rate = info.get(f"{kind.value}datarate") if isinstance(info, dict) else None
-            if isinstance(rate, float) and _LEAST_KBPS <= rate <= _MOST_KBPS:
+            if isinstance(rate, float) and _LEAST_KBPS <= rate <= _MOST_KBPS[kind]:
                 found[kind, track] = round(rate * 1000)
     return found
 

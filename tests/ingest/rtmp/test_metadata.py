@@ -57,6 +57,12 @@ def test_what_is_no_bit_rate_is_left_out(rate: object):
     assert bit_rates({"videodatarate": rate}) == {}
 
 
+def test_sound_declared_in_bits_is_left_out():
+    """It was taken for 64 Mb/s, which every variant's BANDWIDTH then had on top."""
+    told = {"videodatarate": 2500.0, "audiodatarate": 64_000.0}
+    assert bit_rates(told) == {(Kind.VIDEO, 0): 2_500_000}
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
     lambda inner: st.dictionaries(
