@@ -114,6 +114,10 @@ class Switcher:
 
         It is `outgoing` afterwards where its pictures stay on air; `dismiss` tells their end.
         """
+        if self._pending is not None and self._pending.role is role:
+            if self._pending.at_once:
+                self._switch(self._pending)  # it was about to; what it holds would go with it
+            self._pending = None
         old = self._sources.get(role)
         now_ns = self._now_ns()
         contested = old is not None and bool(old.formats) and not old.vitals.silent(now_ns)
@@ -130,7 +134,6 @@ class Switcher:
                 self._on_air = source
                 show = self._show()
                 show.begin_run(protocol=protocol, wrap_ticks=wrap_ticks, contested=contested)
-        self._pending = None
         self._look()
         return source
 
@@ -281,7 +284,8 @@ class Switcher:
                 )
         self._rule.choose(role)
         log.info("source chosen", stream=self._stream, role=role.value if role else "auto")
-        self.tick()
+        if self._sources:  # else there may be no show to tell the time
+            self.tick()
 
     @property
     def chosen(self) -> Role | None:

@@ -215,6 +215,26 @@ def test_a_backup_that_stands_by_covers_an_older_one_that_fails_meanwhile(studio
     assert studio.states() == {PRIMARY: SourceState.STANDBY, BACKUP: SourceState.ON_AIR}
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_a_backup_that_is_about_to_cover_is_not_forgotten_for_a_newer_one(
+    studio: Studio, *, both: bool
+):
+    primary = studio.connect(PRIMARY)
+    older = studio.connect(BACKUP, phase=1020)
+    studio.run(5)
+    primary.publication.close("error")
+    if both:
+        studio.connect(PRIMARY, phase=7001, gop=10**9)
+    newer = studio.connect(BACKUP, phase=6031)
+    studio.run(0.5)
+    assert older.revoked == []
+    studio.run(3)
+    assert older.revoked == TAKEN
+    assert newer.revoked == []
+    times = [packet.dts for packet in studio.heard.pictures()]
+    assert max(after - before for before, after in pairwise(times)) <= 0.11 * 90_000
+
+
 def test_a_backup_asked_for_ends_the_wait(studio: Studio):
     older = studio.connect(PRIMARY)
     studio.connect(BACKUP, phase=1020)
