@@ -213,6 +213,11 @@ class NoKeys:
         return None
 
 
+class NoStreams:
+    def get(self, name):
+        return None
+
+
 async def test_the_gate_asks_only_about_who_is_known():
     async with hook_server() as hook:
         tree = {
@@ -221,7 +226,7 @@ async def test_the_gate_asks_only_about_who_is_known():
         }
         settings = Settings.model_validate(tree)
         client = PublishHook(settings.auth, Meter())
-        gate = Gate(settings=settings, store=NoKeys(), registry=None, hook=client)
+        gate = Gate(settings=settings, store=NoKeys(), registry=NoStreams(), hook=client)
         with pytest.raises(KeyRefused, match="unknown or disabled"):
             await gate.authorize(Approach(protocol="rtmp", address="192.0.2.1", key="x"))
         assert hook.asked == []
