@@ -40,13 +40,12 @@ class _Packet:
 class _Sent:
     """Of the transport."""
 
-    __slots__ = ("arrived", "number", "packet", "sent_ns")
+    __slots__ = ("number", "packet", "sent_ns")
 
     def __init__(self, number: int, packet: _Packet, sent_ns: int) -> None:
         self.number = number
         self.packet = packet
         self.sent_ns = sent_ns
-        self.arrived = False
 
 
 class Missing:
@@ -62,6 +61,10 @@ class Missing:
         self._newest = -1
         self._reached_ns: int | None = None
         """When the newest packet was sent that has arrived."""
+
+    def __len__(self) -> int:
+        """Packets of the transport that are remembered because they have not arrived."""
+        return sum(each is not None for each in self._sent)
 
     def sent(self, number: int, sequence: int | None, now_ns: int, *, again: bool = False) -> None:
         """Note that a packet was sent: `number` is the transport's, 16 bits.
@@ -85,10 +88,12 @@ class Missing:
         base = nearest(report.base_sequence, self._newest, 16)
         self.late_ns *= _FORGET
         for step, _ in report.arrivals:
-            sent = self._sent[(base + step) & (REMEMBERED - 1)]
-            if sent is None or sent.number != base + step or sent.arrived:
+            place = (base + step) & (REMEMBERED - 1)
+            sent = self._sent[place]
+            if sent is None or sent.number != base + step:
                 continue
-            sent.arrived = sent.packet.arrived = True
+            self._sent[place] = None  # each arrives once
+            sent.packet.arrived = True
             reached_ns = self._reached_ns
             if reached_ns is None or sent.sent_ns > reached_ns:
                 self._reached_ns = sent.sent_ns

@@ -296,13 +296,17 @@ class Viewer:
                 self._again(stream, nack.lost[:MAX_LOST], now_ns)
 
     def _repair(self, video: Outgoing, lost: list[int], now_ns: int) -> None:
-        """Send again what is missing; where it is too late for that, begin anew."""
-        if not all(video.history.holds(each, now_ns) for each in lost):
-            self._begin_anew(None, now_ns)
+        """Send again what is missing; where it is too late or too much for that, begin anew."""
+        held = [each for each in lost if video.history.holds(each, now_ns)]
+        if len(held) < len(lost) and self._begin_anew(None, now_ns):
             return
-        if self.estimator.loss <= FEW_LOST:
-            lost = [each for each in lost for _ in range(COPIES)]
-        self._again(video, lost, now_ns)
+        throttled = video.history.counters.throttled
+        self._again(video, held, now_ns)
+        if video.history.counters.throttled != throttled:
+            self._begin_anew(None, now_ns)  # feedback tells of a packet's loss once
+        elif self.estimator.loss <= FEW_LOST:
+            for _ in range(COPIES - 1):
+                self._again(video, held, now_ns)
 
     def _again(self, stream: Outgoing, lost: Sequence[int], now_ns: int) -> None:
         send_time = abs_send_time(now_ns)
@@ -323,18 +327,21 @@ class Viewer:
         self.video.key_requests += 1
         self._begin_anew(entry, now_ns)
 
-    def _begin_anew(self, entry: tuple[int, int] | None, now_ns: int) -> None:
-        """Ask for a key picture, and send what there is from the newest one on."""
+    def _begin_anew(self, entry: tuple[int, int] | None, now_ns: int) -> bool:
+        """Ask for a key picture, and send what there is from the newest one on; tell if so."""
         self._key_wanted(self, entry)
-        if self._queue or self.lane is None or self._waits_for_key:
-            return  # a key picture is on its way, or waited for
+        if self.lane is None or self._waits_for_key:
+            return False
+        if self._catching_up_ns is not None or any(frame.key for frame in self._queue):
+            return False  # a key picture is on its way
         if self._replayed_ns is not None:
             past_ns, pause_ns = now_ns - self._replayed_ns, self._replay_pause_ns
             if past_ns < pause_ns:
-                return
+                return False
             longer_ns = min(2 * pause_ns, MAX_REPLAY_NS)
             self._replay_pause_ns = longer_ns if past_ns < 4 * pause_ns else REPLAY_NS
         self._begin_lane(self.lane, now_ns)
+        return True
 
     def _reported(self, block: ReportBlock, now_ns: int) -> None:
         stream = next((each for each in self.streams if each.terms.ssrc == block.ssrc), None)
@@ -435,7 +442,13 @@ class Viewer:
     def _count(
         self, stream: Outgoing, size: int, sequence: int, now_ns: int, *, again: bool = False
     ) -> int:
-        """Count a packet of the transport; return its transport-wide number, 16 bits."""
+        """Count a packet of the transport; return its transport-wide number, 16 bits.
+
+        Browsers may want the number on pictures alone: sound that takes numbers and does not
+        carry them would pass for lost.
+        """
+        if not stream.terms.ids.transport_cc:
+            return 0
         number = self.estimator.sent(size, now_ns)
         if self._missing is not None:
             pictures = sequence if stream is self.video else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from delivery.whep.fanout import Fanout
 from delivery.whep.outgoing import Outgoing, StreamTerms
@@ -47,8 +48,14 @@ class Bench:
     """One fanout with viewers; `now` is set by the test."""
 
     def __init__(
-        self, *, rtx: bool = True, offset: int = 0xFFFFFF00, asks_again: bool = True
+        self,
+        *,
+        rtx: bool = True,
+        offset: int = 0xFFFFFF00,
+        asks_again: bool = True,
+        counts_sound: bool = True,
     ) -> None:
+        """`counts_sound`: packets of sound carry transport-wide numbers, too."""
         self.now = 50 * SECOND
         self.clock = ShowClock.anchored(utc_ms=UTC_MS, now_ns=self.now)
         self.asked: list[int] = []
@@ -57,6 +64,7 @@ class Bench:
         self.ended = 0
         self.busy = 0
         self.rtx, self.offset, self.asks_again = rtx, offset, asks_again
+        self.counts_sound = counts_sound
         self.fanout = Fanout(
             now_ns=lambda: self.now,
             reorders=self.reorders.__contains__,
@@ -132,7 +140,7 @@ class Guest:
                 payload_type=111,
                 clock_rate=48_000,
                 mid="1",
-                ids=IDS,
+                ids=IDS if bench.counts_sound else replace(IDS, transport_cc=None),
                 first_sequence=5,
                 offset=77,
                 red_payload_type=63,

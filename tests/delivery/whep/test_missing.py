@@ -119,6 +119,15 @@ def test_of_two_copies_one_is_enough_and_neither_is_one_loss() -> None:
     assert missing.feedback(told(0, rest)) == [3]
 
 
+def test_what_has_arrived_is_forgotten() -> None:
+    missing = Missing()
+    for at in range(8200):
+        missing.sent(at, at, at * MS)
+        if at % 50 == 49:
+            missing.feedback(told(at - 49, [step for step in range(50) if step != 7]))
+    assert len(missing) in (REMEMBERED // 50, REMEMBERED // 50 + 1)  # those that were lost
+
+
 def test_only_pictures_are_missing() -> None:
     missing = Missing()
     for at in range(20):

@@ -204,6 +204,55 @@ def test_who_was_away_for_long_gets_the_newest_group_instead_of_old_packets() ->
     assert group == list(range(90, 103))
 
 
+def test_sound_that_carries_no_numbers_does_not_pass_for_lost() -> None:
+    bench = Bench(counts_sound=False)
+    bench.open("source")
+    guest = bench.viewer().join()
+    told = 0
+    for number in range(60):
+        bench.sound(2 * number)
+        bench.sound(2 * number + 1)
+        play(bench, range(number, number + 1))
+        if fresh := guest.of(VIDEO)[told:]:
+            tell(guest, fresh, set())
+        told += len(fresh)
+    assert len(guest.of(AUDIO)) == 120
+    assert guest.viewer.estimator.loss == 0
+
+
+def test_what_is_too_much_to_be_sent_again_is_begun_anew() -> None:
+    bench = Bench(asks_again=False)
+    bench.open("source")
+    guest = bench.viewer().join()
+    play(bench, range(60))
+    tell(guest, guest.of(VIDEO), set())
+    before = len(guest.of(VIDEO))
+    play(bench, range(60, 85), size=40_000)  # twice what may be sent again at once
+    sent = guest.of(VIDEO)[before:]
+    lost = {packet.sequence for packet in sent[1:-40]}
+    tell(guest, sent, lost)
+    assert len(bench.asked) == 1
+    bench.pass_time(2000)
+    group = [number_of(nals(each)[-1]) for each in guest.units(lost)]
+    assert group[-25:] == list(range(60, 85))
+
+
+def test_a_packet_that_is_too_old_keeps_back_no_other() -> None:
+    bench = Bench(asks_again=False)
+    bench.open("source")
+    guest = bench.viewer().join()
+    play(bench, range(25))
+    bench.pass_time(1500)
+    play(bench, range(30, 45))
+    # Within two seconds of its beginning, the viewer is not sent the group once more.
+    guest.viewer._replayed_ns = bench.now
+    sent = guest.of(VIDEO)
+    lost = {sent[1].sequence, sent[-40].sequence}
+    tell(guest, sent, lost)
+    assert len(bench.asked) == 1
+    assert len(guest.of(RTX)) == COPIES
+
+
 def test_without_rtx_they_come_again_as_they_were() -> None:
     bench = Bench(rtx=False)
     bench.open("source")
