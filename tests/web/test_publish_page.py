@@ -61,6 +61,13 @@ class Studio:
         await self.page.get_by_label("Stream key").fill(key)
         await self.page.get_by_role("button", name="Go live").click()
 
+    async def unplug(self) -> None:
+        """Have the camera go away."""
+        await self.of(
+            "p._media.getVideoTracks()"
+            ".map((t) => { t.stop(); t.dispatchEvent(new Event('ended')) })"
+        )
+
 
 Open = Callable[..., Awaitable[Studio]]
 
@@ -126,8 +133,13 @@ async def test_a_camera_goes_live_and_stops(studio: Open, tmp_path: Path) -> Non
     await page.until(
         "Number(p.shadowRoot.querySelector('[role=meter]').getAttribute('aria-valuenow')) > -40"
     )
-    await page.go_live()
-    await page.until("p.state === 'live'")
+    await page.unplug()
+    await page.problem("source has ended")
+    await page.page.get_by_label("Stream key").fill(KEY)
+    # A double click's second one is not meant for the button in the first one's place.
+    await page.page.get_by_role("button", name="Go live").dblclick()
+    await page.until("p.state === 'live' && p.problem === ''")
+    assert await page.of("p._media.getTracks().every((t) => t.readyState === 'live')")
     session = peer.sessions[0]
     video = session.offer[session.offer.index("m=video") :]
     first = video.split()[3]
@@ -146,9 +158,10 @@ async def test_a_camera_goes_live_and_stops(studio: Open, tmp_path: Path) -> Non
     assert "a-stream" not in page.page.url
     assert await page.of("JSON.stringify(localStorage)") == "{}"
     assert await page.of("document.cookie") == ""
-    await page.page.get_by_role("button", name="Stop").click()
+    await page.page.get_by_role("button", name="Stop").dblclick()
     await until(lambda: session.deleted, 5, "DELETE")
-    await page.until("p.state === 'idle'")
+    assert await page.of("p.state") == "idle"
+    assert peer.posts == 1
 
 
 async def test_it_connects_again(studio: Open) -> None:
@@ -159,9 +172,11 @@ async def test_it_connects_again(studio: Open) -> None:
     peer.refuse = [(503, "Starting.", {"Retry-After": "1"})]
     await peer.sessions[0].peer.close()
     await page.until("p.state === 'reconnecting'", 10)
+    await page.unplug()
     await page.until("p.state === 'live'", 20)
     assert len(peer.sessions) == 2
-    assert await page.of("p.problem") == ""
+    # The sound is live; that the picture is not stays said.
+    await page.problem("source has ended")
     # Leaving the page ends the session.
     await page.page.goto("about:blank")
     await until(lambda: peer.sessions[1].deleted, 5, "DELETE")
@@ -330,9 +345,7 @@ async def test_in_german_on_a_phone_by_keyboard(studio: Open, tmp_path: Path) ->
         assert box is not None
         assert 0 <= box["y"] <= 844 - box["height"]
     # The camera is unplugged, and plugged in again.
-    await page.of(
-        "p._media.getVideoTracks().map((t) => { t.stop(); t.dispatchEvent(new Event('ended')) })"
-    )
+    await page.unplug()
     await page.problem("Die Quelle ist weg")
     await page.page.get_by_role("button", name="Kamera und Mikrofon einschalten").click()
     await page.until("p.state === 'live' && p.problem === ''")

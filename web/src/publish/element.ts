@@ -218,6 +218,11 @@ export class VitrinaPublish extends LitElement {
     this.#meter = null;
   }
 
+  /** Whether a part of what was on has ended. */
+  get #lacks(): boolean {
+    return this._media?.getTracks().some((track) => track.readyState === "ended") ?? false;
+  }
+
   /** Unplugged, or "stop sharing". */
   #ended(track: MediaStreamTrack): void {
     if (!this._media?.getTracks().includes(track)) return;
@@ -250,7 +255,7 @@ export class VitrinaPublish extends LitElement {
       return;
     }
     if (this.#switching) await this.#switching;
-    if (!this._media && !(await this.#switchOn())) return;
+    if ((!this._media || this.#lacks) && !(await this.#switchOn())) return;
     const media = this._media;
     if (!media || this.#publisher) return;
     remember(this.#storage, this.#key);
@@ -299,7 +304,8 @@ export class VitrinaPublish extends LitElement {
 
   #onTrouble(error: unknown, loss: Loss | null): void {
     if (error !== null) this._problem = publishError(error, this.#words);
-    else this._problem = loss === "unreachable" ? this.#words.blocked : "";
+    else if (loss === "unreachable") this._problem = this.#words.blocked;
+    else this._problem = this.#lacks ? this.#words.gone : "";
   }
 
   // ---- drawing
@@ -327,8 +333,12 @@ export class VitrinaPublish extends LitElement {
                 @click=${() => void this.#switchOn()}>${this._source === "screen" ? w.onScreen : w.on}</button>`
             : nothing}
           ${on
-            ? html`<button type="button" class="first stop" data-do="stop" @click=${() => this.stop()}>${w.stop}</button>`
-            : html`<button type="submit" class="first" data-do="start">${this._state === "replaced" ? w.takeBack : w.start}</button>`}
+            ? html`<button type="button" class="first stop" data-do="stop" @click=${(event: MouseEvent) => {
+                if (!again(event)) this.stop();
+              }}>${w.stop}</button>`
+            : html`<button type="submit" class="first" data-do="start" @click=${(event: MouseEvent) => {
+                if (again(event)) event.preventDefault();
+              }}>${this._state === "replaced" ? w.takeBack : w.start}</button>`}
         </div>
       </form>
       ${this.#figuresView(w)}
@@ -338,8 +348,7 @@ export class VitrinaPublish extends LitElement {
 
   /** Whether there is something to switch on: all of it, what has ended, or another screen. */
   #wanting(on: boolean): boolean {
-    const tracks = this._media?.getTracks() ?? [];
-    return tracks.length === 0 || tracks.some((track) => track.readyState === "ended") || (!on && this._source === "screen");
+    return !this._media?.getTracks().length || this.#lacks || (!on && this._source === "screen");
   }
 
   readonly #submit = (event: Event): void => {
@@ -420,6 +429,11 @@ export class VitrinaPublish extends LitElement {
         : html`<p class="limited">${sending.limited === "cpu" ? w.limitedCpu : w.limitedBandwidth}</p>`}
     </section>`;
   }
+}
+
+/** Whether a click is a double click's second one: the button that it was meant for has made room for its opposite. */
+function again(event: MouseEvent): boolean {
+  return event.detail > 1;
 }
 
 /** The key survives a reload of this tab and nothing else. */
