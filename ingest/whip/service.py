@@ -35,7 +35,7 @@ LINES_PER_S = 5
 LINES_BURST_S = 20
 """Lines about publishers that are refused: who knocks for ever must not fill the disk."""
 OFFERS_PER_MINUTE = 60
-"""With one key, ten at once; an encoder that reconnects every second needs no more."""
+"""With one key from one address, ten at once: an encoder may reconnect every second."""
 MAX_KNOWN = 1024
 """Keys, by their digests, that were let in and are checked again however many wrong ones come."""
 _STATUS = {
@@ -164,12 +164,13 @@ class WhipDoor:
 
         Others' wrong keys, who may share its address, keep nobody out who was on air before.
         """
-        now_ns = self._now_ns()
+        now_ns, crowd = self._now_ns(), crowd_of(call.address)
         if digest in self._known:
-            wait_s = self._offers.take(digest, now_ns)
+            # A forgotten encoder elsewhere that tries for ever keeps out nobody but itself.
+            wait_s = self._offers.take(f"{digest} {crowd}", now_ns)
             text = "Too many offers came with this key: wait, then try again."
         else:
-            wait_s = self._wrong.take(crowd_of(call.address), now_ns)
+            wait_s = self._wrong.take(crowd, now_ns)
             text = (
                 "Too many offers with unknown keys came from your address: correct the key, wait."
             )

@@ -178,9 +178,14 @@ class House:
         return self.gate.publications[-1]
 
     async def post(
-        self, offer: str, *, token: str | None = KEY, stream: str | None = None
+        self,
+        offer: str,
+        *,
+        token: str | None = KEY,
+        stream: str | None = None,
+        address: str = HOST,
     ) -> Opened:
-        call = Call(offer=offer, address=HOST, token=token, stream=stream, query={"a": "b"})
+        call = Call(offer=offer, address=address, token=token, stream=stream, query={"a": "b"})
         return await self.door.open(call)
 
     async def publish(self, *, video: bool = True) -> tuple[Peer, Opened]:
@@ -324,6 +329,20 @@ async def test_a_key_opens_so_many_sessions_a_minute() -> None:
         await home.post(offer)
         with refusal(429, "came with this key"):
             await home.post(offer)
+
+
+async def test_an_encoder_that_tries_for_ever_keeps_no_other_one_with_its_key_out() -> None:
+    offer = text("obs-30")
+    async with house() as home:
+        await home.post(offer)
+        home.gate.refusal = KeyRefused("Another one publishes.", reason=Refusal.CONTESTED)
+        for _ in range(10):
+            with refusal(409, "Another one publishes"):
+                await home.post(offer, address="192.0.2.7")
+        with refusal(429, "came with this key"):
+            await home.post(offer, address="192.0.2.7")
+        home.gate.refusal = None
+        await home.post(offer)
 
 
 async def test_a_key_that_is_void_is_a_wrong_one() -> None:
