@@ -13,6 +13,10 @@ from media.standby.vitals import SECOND_NS, Assessment, Vitals
 
 SOUND_ALONE_NS = SECOND_NS // 2
 """Sound that comes first waits this long for pictures to be announced."""
+UNANNOUNCED_NS = 3 * SECOND_NS
+"""The same where their first key frame announces them: a camera opens, layers are waited for."""
+UNANNOUNCED = ("whip",)
+"""Protocols of which that is true."""
 
 
 class SourceState(StrEnum):
@@ -73,10 +77,14 @@ class Source:
         """Whether it sent pictures that a decoder can begin with."""
         return self.pictures and self.vitals.key_ns is not None
 
-    def sound_alone(self, now_ns: int) -> bool:
-        """Whether it sends sound, and it is clear that it announces no pictures."""
-        since_ns = self.hold.since_ns
-        return not self.pictures and since_ns is not None and now_ns - since_ns >= SOUND_ALONE_NS
+    @property
+    def sound_alone(self) -> bool:
+        """Whether it has sent sound for so long that it is clear that it announces no pictures."""
+        patience_ns = UNANNOUNCED_NS if self.protocol in UNANNOUNCED else SOUND_ALONE_NS
+        vitals = self.vitals
+        if self.pictures or vitals.begun_ns is None:
+            return False
+        return vitals.heard_ns - vitals.begun_ns >= patience_ns
 
     def judge(self, now_ns: int) -> Condition:
         """Assess the run and remember for how long it has been well or ill."""

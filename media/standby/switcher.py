@@ -316,7 +316,7 @@ class Switcher:
         new, old = self._successor, self._outgoing
         if new is None or (self._pending is not None and self._pending.at_once):
             return
-        if old is None or not self._is_seen(old, now_ns) or new.sound_alone(now_ns):
+        if old is None or not self._is_seen(old, now_ns) or new.sound_alone:
             self._follow(new)
         elif now_ns - new.vitals.start_ns >= KEY_PATIENCE_NS:
             log.info("newcomer without pictures", stream=self._stream, role=new.role.value)

@@ -67,6 +67,8 @@ class Vitals:
     start_ns: int
     heard_ns: int = 0
     """When its newest packet arrived; 0 before the first."""
+    begun_ns: int | None = None
+    """When its first packet arrived."""
     key_ns: int | None = None
     """When its newest key frame arrived."""
     _last: dict[Kind, _Last] = field(default_factory=dict)
@@ -90,6 +92,8 @@ class Vitals:
     def take(self, packet: Packet) -> None:
         """Measure a packet in the encoder's time."""
         self.advance(packet.arrived_ns)
+        if self.begun_ns is None:
+            self.begun_ns = packet.arrived_ns
         now, kind = self._now, packet.kind
         now.size += len(packet.payload)
         if kind is Kind.VIDEO:

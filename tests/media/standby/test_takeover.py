@@ -246,15 +246,14 @@ def test_a_backup_asked_for_ends_the_wait(studio: Studio):
     assert newer.revoked == []
 
 
-def test_sound_alone_takes_over_when_no_pictures_are_announced(studio: Studio):
-    older = studio.connect(PRIMARY)
-    studio.run(5)
+def sound_after(studio: Studio, protocol: str, older: Encoder, *, seconds: float) -> float:
+    """Have a newcomer send sound alone, until it has taken over; return the seconds that took."""
     publication = studio.stream.publish(
-        protocol="rtmp", wrap_ticks=2**32 * 90, on_revoked=lambda _text: None
+        protocol=protocol, wrap_ticks=2**32 * 90, on_revoked=lambda _text: None
     )
     publication.set_format(0, AAC)
     number = 0
-    while not older.revoked:
+    while not older.revoked and number < seconds * 30:
         sound = Packet(
             track=0,
             codec=Codec.AAC,
@@ -267,8 +266,34 @@ def test_sound_alone_takes_over_when_no_pictures_are_announced(studio: Studio):
         publication.push(sound)
         studio.run(1 / 30)
         number += 1
+    return number / 30
+
+
+def test_sound_alone_takes_over_when_no_pictures_are_announced(studio: Studio):
+    older = studio.connect(PRIMARY)
+    studio.run(5)
+    assert 0.5 <= sound_after(studio, "rtmp", older, seconds=2) <= 0.8
     assert older.revoked == TAKEN
-    assert 15 <= number <= 24
+
+
+def test_by_webrtc_pictures_are_announced_by_their_first_key_frame(studio: Studio):
+    """A camera that opens slowly, a layer that is waited for: viewers saw the slate meanwhile."""
+    older = studio.connect(PRIMARY)
+    studio.run(5)
+    assert sound_after(studio, "whip", older, seconds=2.5) == 2.5
+    assert older.revoked == []
+    assert frames(studio) == list(range(len(frames(studio))))
+    assert 2.5 <= sound_after(studio, "whip", older, seconds=5) <= 3.3
+    assert older.revoked == TAKEN
+
+
+def test_sound_that_broke_off_takes_nothing_over(studio: Studio):
+    older = studio.connect(PRIMARY)
+    studio.run(5)
+    sound_after(studio, "rtmp", older, seconds=0.3)
+    studio.run(9)
+    assert older.revoked == []
+    assert frames(studio) == list(range(len(frames(studio))))
 
 
 def test_the_end_of_the_show_sends_both_away(studio: Studio):
