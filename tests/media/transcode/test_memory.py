@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from media.colour import HLG, PQ
 from media.transcode import link
 from media.transcode.libav import Scaler
 
@@ -141,7 +142,8 @@ def test_no_matrix_that_a_bitstream_names_breaks_a_rung(form: str):
         for matrix in (*range(20), 255):
             frame = picture(160, 90, form=form)
             frame.colorspace, frame.color_range = matrix, colour_range
-            frame.color_primaries = frame.color_trc = matrix if matrix != 16 else 3
+            # HDR, which is tone-mapped, has a test of its own.
+            frame.color_primaries = frame.color_trc = matrix if matrix not in (PQ, HLG) else 3
             made = scaler.scale(frame)
             assert (made.width, made.height, made.format.name, made.pts) == (
                 64,
