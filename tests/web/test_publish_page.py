@@ -29,6 +29,17 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>s</t
 <body><main><vitrina-publish stream="show"></vitrina-publish></main></body></html>"""
 
 
+KEEP_LOCKS = """() => {
+  window.locks = [];
+  const request = navigator.wakeLock.request.bind(navigator.wakeLock);
+  navigator.wakeLock.request = async (kind) => {
+    const lock = await request(kind);
+    window.locks.push(lock);
+    return lock;
+  };
+}"""
+
+
 class Studio:
     """The page, and what a test asks of it."""
 
@@ -318,6 +329,7 @@ async def test_plain_http_elsewhere(studio: Open) -> None:
 async def test_in_german_on_a_phone_by_keyboard(studio: Open, tmp_path: Path) -> None:
     peer = WhipPeer(key=KEY)
     page = await studio(peer, locale="de-AT", viewport={"width": 390, "height": 844})
+    await page.page.evaluate(KEEP_LOCKS)
     key = page.page.get_by_label("Streamschlüssel")
     await key.fill(KEY)
     await key.press("Enter")
@@ -337,6 +349,15 @@ async def test_in_german_on_a_phone_by_keyboard(studio: Open, tmp_path: Path) ->
     await page.until("p.state === 'live' && p.problem === ''")
     assert len(options) > 2
     assert len(peer.sessions) == 1
+    # None for a while, and one again.
+    await microphones.select_option(label=options[-1])
+    await page.until("p._media.getAudioTracks().length === 0")
+    await microphones.select_option(index=0)
+    await page.until("p._media.getAudioTracks()[0]?.readyState === 'live' && p.problem === ''")
+    # Out of sight the browser gives the screen's lock back; in sight it is taken again.
+    await page.of("Promise.all(locks.map((lock) => lock.release()))")
+    await page.of("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.until("locks.filter((lock) => !lock.released).length === 1")
     # "Stop" is in reach without scrolling, from wherever one is on the page.
     stop = page.page.get_by_role("button", name="Beenden")
     for top in (0, 400):
@@ -350,3 +371,5 @@ async def test_in_german_on_a_phone_by_keyboard(studio: Open, tmp_path: Path) ->
     await page.page.get_by_role("button", name="Kamera und Mikrofon einschalten").click()
     await page.until("p.state === 'live' && p.problem === ''")
     assert len(peer.sessions) == 1
+    await page.page.get_by_role("button", name="Beenden").click()
+    await page.until("locks.every((lock) => lock.released)")

@@ -93,6 +93,7 @@ export class VitrinaPublish extends LitElement {
     this.#key = recall(this.#storage) ?? "";
     window.addEventListener("pagehide", this.#leave);
     window.addEventListener("beforeunload", this.#warn);
+    document.addEventListener("visibilitychange", this.#stayAwake);
     navigator.mediaDevices?.addEventListener("devicechange", this.#list);
     this.#levels = setInterval(() => this.#level(), LEVEL_MS);
     if (!window.isSecureContext) this._problem = this.#words.insecure;
@@ -104,6 +105,7 @@ export class VitrinaPublish extends LitElement {
     super.disconnectedCallback();
     window.removeEventListener("pagehide", this.#leave);
     window.removeEventListener("beforeunload", this.#warn);
+    document.removeEventListener("visibilitychange", this.#stayAwake);
     navigator.mediaDevices?.removeEventListener("devicechange", this.#list);
     clearInterval(this.#levels);
     this.#leave();
@@ -280,10 +282,21 @@ export class VitrinaPublish extends LitElement {
     );
     this.#publisher = publisher;
     publisher.start();
-    // A sleeping phone sends nothing.
-    this.#awake = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
-    if (this.#publisher !== publisher) void this.#awake?.release();
+    await this.#stayAwake();
   }
+
+  /** A sleeping phone sends nothing. A page that was out of sight has lost its lock. */
+  readonly #stayAwake = async (): Promise<void> => {
+    const publisher = this.#publisher;
+    if (!publisher || document.hidden) return;
+    const lock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
+    if (this.#publisher !== publisher) {
+      void lock?.release();
+    } else if (lock) {
+      void this.#awake?.release();
+      this.#awake = lock;
+    }
+  };
 
   stop(): void {
     this.#publisher?.stop();
@@ -392,7 +405,7 @@ export class VitrinaPublish extends LitElement {
       ${choice("microphone", w.microphone, this.#microphone || (soundList[0]?.[0] ?? ""),
         [...(soundList.length > 0 ? soundList : [["", w.microphone] as const]), [NO_SOUND, w.none] as const], (value) => {
           this.#microphone = value;
-        }, this._busy || (on && this.#microphone === NO_SOUND))}
+        }, this._busy || this.#publisher?.silent === true)}
       ${choice("size", w.size, String(this.#height), SIZES.map(({ height, width }) => [String(height), `${height}p (${width} × ${height})`] as const), (value) => {
         this.#height = Number(value);
       }, on)}

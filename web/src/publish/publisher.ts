@@ -62,6 +62,11 @@ export class Publisher {
     return this.#state;
   }
 
+  /** Whether there is no place for sound in what is sent. */
+  get silent(): boolean {
+    return this.plan.stream.getAudioTracks().length === 0;
+  }
+
   start(): void {
     this.#set("connecting");
     window.addEventListener("online", this.#online);
