@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Route, async_playwright
 
 from delivery.pages import PUBLISH_HEADERS
 from tests.web.conftest import CHROMIUM
@@ -234,14 +234,42 @@ async def test_it_leaves_the_stream_to_who_has_taken_it(studio: Open, tmp_path: 
 async def test_it_asks_who_has_the_stream_once_the_network_is_back(studio: Open) -> None:
     peer = WhipPeer(key=KEY)
     page = await studio(peer)
+    await page.page.clock.install()
     await page.go_live()
     await page.until("p.state === 'live'")
+    tries: list[str] = []
+    page.page.on("requestfailed", lambda request: tries.append(request.method))
     await page.page.context.set_offline(True)
     await peer.end(peer.sessions[0], TAKEN, "revoked")
     await page.problem("cannot be reached")
+    async with asyncio.timeout(20):
+        while tries.count("POST") < 2:  # it tries for long
+            await page.page.clock.run_for(500)
     await page.page.context.set_offline(False)
     await page.problem("now belongs to another encoder")
     assert peer.posts == 1
+
+
+async def test_where_no_goodbye_gets_through_it_offers_all_the_same(studio: Open) -> None:
+    peer = WhipPeer(key=KEY)
+    page = await studio(peer)
+    await page.page.clock.install()
+    await page.go_live()
+    await page.until("p.state === 'live'")
+    goodbyes = 0
+
+    async def lose(route: Route) -> None:
+        nonlocal goodbyes
+        goodbyes += 1
+        await route.abort()
+
+    await page.page.route("**/whip/session/*", lose)
+    await peer.sessions[0].peer.close()
+    async with asyncio.timeout(20):
+        while peer.posts == 1:
+            await page.page.clock.run_for(500)
+    assert goodbyes == 6  # the first one, and one ahead of each try
+    await page.until("p.state === 'live' && p.problem === ''")
 
 
 async def test_what_the_server_ends_for_a_fault_is_said_and_tried_again(studio: Open) -> None:

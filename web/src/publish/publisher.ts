@@ -37,6 +37,8 @@ const FIGURES_MS = 1000;
 export const BACKOFF_MS = [500, 1000, 2000, 4000] as const;
 /** A disconnected transport often comes back by itself. */
 const DISCONNECTED_MS = 4000;
+/** Goodbyes without an answer until an offer is tried all the same: something between may let no DELETE through. */
+const MAX_UNHEARD = 5;
 /** So long it has to be live for the waits to begin anew. */
 const STEADY_MS = 10_000;
 
@@ -52,6 +54,7 @@ export class Publisher {
   #last: Sending | null = null;
   /** To the session before, until the server has answered it. */
   #goodbye: Goodbye | null = null;
+  #unheard = 0;
 
   constructor(
     private readonly plan: Plan,
@@ -103,14 +106,15 @@ export class Publisher {
     if (goodbye !== null) {
       const said = await goodbye.heard();
       if (goodbye !== this.#goodbye) return;
-      if (said?.status === 0) {
+      if (said?.status === 0 && ++this.#unheard < MAX_UNHEARD) {
         this.#again(said, null, goodbye);
         return;
       }
       if (this.#replaced(said)) return;
       this.#goodbye = null;
+      if (said === null || said.status !== 0) this.#unheard = 0;
     }
-    this.#connect();
+    this.#connect(this.#unheard > 0 ? goodbye : null);
   }
 
   /** Whether a session's end means that there is to be no other by itself. */
@@ -126,7 +130,8 @@ export class Publisher {
     if (said?.reason) this.sink.trouble(said, null);
   }
 
-  #connect(): void {
+  /** `unheard`: to ask again where the offer finds nobody either. */
+  #connect(unheard: Goodbye | null = null): void {
     const { endpoint, key, stereo, bitrate } = this.plan;
     const connection = new Connection(new Signalling(endpoint, key), {
       prepare: (peer) => this.#prepare(peer),
@@ -142,7 +147,8 @@ export class Publisher {
     });
     this.#connection = connection;
     connection.open().catch((error: unknown) => {
-      if (this.#connection === connection) this.#again(error, null, null);
+      if (this.#connection !== connection) return;
+      this.#again(error, null, error instanceof Refused && error.status === 0 ? unheard : null);
     });
   }
 
@@ -167,6 +173,7 @@ export class Publisher {
   }
 
   #connected(): void {
+    this.#unheard = 0;
     this.#everLive = true;
     this.#liveAt = performance.now();
     this.#last = null;
