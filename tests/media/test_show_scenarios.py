@@ -188,6 +188,8 @@ class Worker:
         self.starts_ns = 0
         self.marks: list[int] = []
         self.began = False
+        self.keyed: set[str] = set()
+        """Rungs that have begun, which a rung does with a key frame."""
         self.number = 0
         self.opened: set[tuple[str, object]] = set()
         self.queue: deque[tuple[int, Packet, Plan]] = deque()
@@ -209,6 +211,7 @@ class Worker:
             self.began = False
         del video
         self.plan = plan
+        self.keyed &= {rung.name for rung in plan.rungs}
 
     def boundary(self, ticks: int) -> None:
         self.marks.append(ticks)
@@ -235,6 +238,7 @@ class Worker:
         self.queue.clear()
         self.heard.clear()
         self.began = False
+        self.keyed.clear()
         self.opened.clear()
         self.world.show.ladder.worker_lost("killed")
 
@@ -279,6 +283,10 @@ class Worker:
         encoder = self.world.encoder
         duration = source.duration or (round(90 * encoder.frame_ms) if encoder else 3000)
         for index, rung in enumerate(plan.rungs):
+            if self.number == 0:
+                self.keyed.add(rung.name)
+            elif rung.name not in self.keyed:
+                continue
             made = pictures(SIZES[index % 2])
             self._open(rung.name, made.format)
             self.world.show.ladder.rung_packet(
