@@ -77,7 +77,8 @@ class WhepDoor:
         """Answer a viewer's offer. Raises `DoorRefused`."""
         try:
             self._admit(call)
-            stage, stream = await self._stage_for(call)
+            name, stream = self._live(call)
+            stage = await self._stage_for(name, stream)
         except DoorRefused as refused:
             self._sessions.refused(refused)
             raise
@@ -151,14 +152,25 @@ class WhepDoor:
                 retry_after_s=wait_s,
             )
 
-    async def _stage_for(self, call: Call) -> tuple[Stage, LiveStream]:
-        if call.stream is None:
-            raise DoorRefused(404, "Name the stream in the address: POST to /whep/STREAM.")
-        stream = self._stream_of(call.stream)
-        if stream is None:
-            raise DoorRefused(404, "There is no stream of that name.")
-        self._clock_of(stream)
-        stage = self._stage_of(call.stream, stream)
+    def _live(self, call: Call) -> tuple[str, LiveStream]:
+        """Return the stream that is wanted; who asks for one that is not on air costs nothing.
+
+        After a restart all viewers do, again and again, until their encoder is back.
+        """
+        try:
+            if call.stream is None:
+                raise DoorRefused(404, "Name the stream in the address: POST to /whep/STREAM.")
+            stream = self._stream_of(call.stream)
+            if stream is None:
+                raise DoorRefused(404, "There is no stream of that name.")
+            self._clock_of(stream)
+        except DoorRefused:
+            self._offers.give_back(self._crowd_of(call.address))
+            raise
+        return call.stream, stream
+
+    async def _stage_for(self, name: str, stream: LiveStream) -> Stage:
+        stage = self._stage_of(name, stream)
         stage.expect()
         if not await stage.ready() and not stage.only_sound:
             self._clock_of(stream)
@@ -175,7 +187,7 @@ class WhepDoor:
                 retry_after_s=RETRY_AFTER_S,
             )
         stage.expect()
-        return stage, stream
+        return stage
 
     def _stage_of(self, name: str, stream: LiveStream) -> Stage:
         stage = self._stages.get(name)
