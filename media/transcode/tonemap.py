@@ -7,6 +7,7 @@ of its own before the first picture: it gets ours. It costs about 14 ms for a pi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -16,6 +17,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from media.colour import HLG, PQ
+from media.transcode.filters import LIFE
 from media.transcode.tonecurve import cube
 
 _UNSPECIFIED, _BT2020_NCL = 2, 9
@@ -41,6 +43,7 @@ class ToneMapper:
         self._height = height
         self._graph: Graph | None = None
         self._shape: _Shape | None = None
+        self._left = 0
 
     def convert(self, frame: VideoFrame) -> VideoFrame:
         """Return the picture for SDR, times kept. Raises `ToneMapFailed`."""
@@ -54,7 +57,13 @@ class ToneMapper:
         )
         try:
             if self._graph is None or shape != self._shape:
-                self._graph, self._shape = self._open(shape), shape
+                self._graph, self._shape, self._left = self._open(shape), shape, LIFE
+            elif not self._left:
+                self._left = LIFE
+                # On a full disk, say, the one before serves on.
+                with suppress(av.FFmpegError, ValueError, OSError):
+                    self._graph = self._open(shape)
+            self._left -= 1
             self._graph.push(frame)
             mapped = self._graph.pull()
         except (av.FFmpegError, ValueError, OSError) as err:
@@ -67,9 +76,10 @@ class ToneMapper:
 
     def _open(self, shape: _Shape) -> Graph:
         # FFmpeg takes tables from files only; it has read this one once the graph is configured.
-        with NamedTemporaryFile("w", suffix=".cube", delete=False) as table:
-            table.write(cube(shape[-1]))
+        table = NamedTemporaryFile("w", suffix=".cube", delete=False)  # noqa: SIM115
         try:
+            with table:
+                table.write(cube(shape[-1]))
             try:
                 return self._connect(shape, table.name)
             except (av.FFmpegError, ValueError):
