@@ -39,6 +39,7 @@ from media.realtime_source import CODED
 from media.show import Show
 from media.slate.desk import SlateRecipe
 from media.slate.loop import DEFAULT_SIZE, SlateOrder
+from media.transcode.cadence import Durations
 from media.transcode.plan import Plan
 from media.transcode.pressure import Strain
 from media.transcode.sink import RungSink
@@ -191,6 +192,7 @@ class Worker:
         self.keyed: set[str] = set()
         """Rungs that have begun, which a rung does with a key frame."""
         self.number = 0
+        self.durations = Durations(Fraction(30))
         self.opened: set[tuple[str, object]] = set()
         self.queue: deque[tuple[int, Packet, Plan]] = deque()
         self.orders: deque[tuple[int, SlateOrder]] = deque()
@@ -280,8 +282,7 @@ class Worker:
             self.began, self.number = True, 0
         if not self.began:
             return
-        encoder = self.world.encoder
-        duration = source.duration or (round(90 * encoder.frame_ms) if encoder else 3000)
+        duration = self.durations.of(source.dts)
         for index, rung in enumerate(plan.rungs):
             if self.number == 0:
                 self.keyed.add(rung.name)

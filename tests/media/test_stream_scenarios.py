@@ -149,7 +149,6 @@ class Studio(World):
         if (older := self.lines.pop(role, None)) is not None:
             self.older.append(older)
         self.lines[role] = Line(self, role, encoder)
-        self.encoder = encoder
 
     def leave(self, role: Role) -> None:
         if (line := self.lines.pop(role, None)) is not None:
@@ -169,10 +168,7 @@ class Studio(World):
         for _ in range(ms // STEP_MS):
             self.now_ns += STEP_MS * MS
             self.steps += 1
-            on_air = self.stream.switcher.on_air
             for line in self.present():
-                if line.publication.source is on_air:
-                    self.encoder = line.encoder  # the worker asks it how long pictures last
                 line.send()
             if self.worker is not None and self.steps % 3 == 0:
                 self.worker.tick()
