@@ -16,13 +16,13 @@ class Allowance:
         self._left = self._most = rate * seconds
         self._at_ns: int | None = None
 
-    def spend(self, now_ns: int) -> bool:
-        """Whether one more is taken; `now_ns` is monotonic."""
+    def spend(self, now_ns: int, amount: float = 1) -> bool:
+        """Whether `amount` more is taken; `now_ns` is monotonic."""
         if self._at_ns is not None:
             past_s = max(now_ns - self._at_ns, 0) / _SECOND_NS
             self._left = min(self._left + self._rate * past_s, self._most)
         self._at_ns = now_ns
-        if self._left < 1:
+        if self._left < amount:
             return False
-        self._left -= 1
+        self._left -= amount
         return True

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.whep.viewer import BURST_BYTES, COPIES, MIN_STEP, REDUNDANT_BPS, REDUNDANT_NS
+from delivery.whep.path import COPIES, REDUNDANT_BPS, REDUNDANT_NS
+from delivery.whep.pictures import BURST_BYTES, MIN_STEP
 from media.bitstream.nal import length_prefixed_spans
 from media.clock import START_TICKS
 from tests.delivery.whep.bench import (
