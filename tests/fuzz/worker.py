@@ -13,6 +13,7 @@ import random
 import resource
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 from tests.fuzz.mutate import mutations
@@ -21,7 +22,8 @@ ADDRESS_SPACE = 2 * 2**30
 SLACK = 8.0
 """Coverage counting costs time, and so do neighbours."""
 MEASURE_EVERY = 199
-PACKAGES = ("config", "delivery", "ingest", "media", "overlay", "restream", "vitrina")
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PACKAGES = tomllib.loads(PROJECT.read_text())["tool"]["importlinter"]["root_packages"]
 """Whose coverage guides the mutations."""
 HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 
@@ -30,7 +32,7 @@ def guided(name: str, seconds: float, folder: Path) -> None:
     """Let libFuzzer drive; it ends the process itself."""
     import atheris  # not there on every platform
 
-    with atheris.instrument_imports(include=list(PACKAGES)):
+    with atheris.instrument_imports(include=PACKAGES):
         from tests.fuzz.catalogue import TARGETS
     from tests.fuzz.harness import execute, execute_measured
 
