@@ -1,22 +1,16 @@
-"""Opaque stream keys: made here, stored only as digests, found by digest.
-
-A key has 192 random bits, so a plain SHA-256 is enough to keep it at rest: there is nothing to
-guess, and a slow hash would only help those who flood the door.
-"""
+"""Whose a stream key is, found by its digest (`storage.keys`): in the configuration, in a store."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
 from collections.abc import Iterable
 from typing import Protocol
 
 from ingest.source import Grant, KeyRefused
 from media.model import Role
+from storage.keys import digest as key_digest
 from storage.streams import KeyOwner
 
-_KEY_BYTES = 24
 MAX_KEY_CHARS = 512
 REFUSED_TEXT = "The stream key is unknown or disabled: copy it again from the stream's page."
 
@@ -26,16 +20,6 @@ class KeyStore(Protocol):
 
     async def find(self, key_digest: str) -> KeyOwner | None:
         """Return what the key with this digest stands for, None where there is none."""
-
-
-def new_key() -> str:
-    """Make a stream key: 32 characters that are safe in a URL and without `?` or `/`."""
-    return secrets.token_urlsafe(_KEY_BYTES)
-
-
-def key_digest(key: str) -> str:
-    """SHA-256 of the key in lower-case hex, the only form that is stored."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ConfiguredKeys:

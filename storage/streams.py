@@ -15,7 +15,6 @@ from storage.schema import restream_targets, streams, tokens
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from storage.database import Database
 
@@ -57,23 +56,21 @@ class StreamStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, name: str, *, key: str | None = None) -> str:
+    async def add(self, name: str) -> str:
         """Create a stream and return its key, for the only time.
 
-        `key` is a key chosen elsewhere (configuration, demo); without it a fresh one is made.
-        Raises `StreamExists`, or `StreamRefused` for an unusable name or a key in use.
+        Raises `StreamExists`, or `StreamRefused` for an unusable name.
         """
         if not _NAME.fullmatch(name):
             raise StreamRefused(
                 f"{name[:80]!r} is no stream name: 1 to 64 of a-z, 0-9, '-' and '_', "
                 "starting with a letter or digit"
             )
-        key = new_secret() if key is None else _checked(key)
+        key = new_secret()
         async with self._database.write() as connection:
             taken = await connection.scalar(select(streams.c.name).where(streams.c.name == name))
             if taken is not None:
                 raise StreamExists(f"there is a stream {name!r} already")
-            await _refuse_shared(connection, name, digest(key))
             await connection.execute(
                 insert(streams).values(
                     name=name, key_digest=digest(key), created_at_ms=time.time_ns() // 1_000_000
@@ -81,25 +78,19 @@ class StreamStore:
             )
         return key
 
-    async def ensure(self, name: str, *, key: str | None = None) -> str | None:
-        """Make a configured stream exist; a configured key replaces the stored one.
-
-        Returns the key where a fresh one was made, else None. Raises `StreamRefused`.
-        """
-        if name not in {record.name for record in await self.list()}:
-            made = await self.add(name, key=key)
-            return made if key is None else None
-        if key is not None:
-            await self._set_key(name, _checked(key))
-        return None
-
     async def rotate(self, name: str, *, backup: bool = False) -> str:
         """Replace the stream's key, or its backup key; return the new one.
 
         Raises `NoSuchStream`.
         """
         key = new_secret()
-        await self._set_key(name, key, backup=backup)
+        column = streams.c.backup_key_digest if backup else streams.c.key_digest
+        async with self._database.write() as connection:
+            changed = await connection.execute(
+                update(streams).where(streams.c.name == name).values({column: digest(key)})
+            )
+            if changed.rowcount == 0:
+                raise NoSuchStream(f"there is no stream {name[:80]!r}")
         return key
 
     async def remove(self, name: str) -> None:
@@ -137,39 +128,6 @@ class StreamStore:
             return KeyOwner(stream=str(row.name), backup=True)
         return None
 
-    async def _set_key(self, name: str, key: str, *, backup: bool = False) -> None:
-        column = streams.c.backup_key_digest if backup else streams.c.key_digest
-        async with self._database.write() as connection:
-            await _refuse_shared(connection, name, digest(key), backup=backup)
-            changed = await connection.execute(
-                update(streams).where(streams.c.name == name).values({column: digest(key)})
-            )
-            if changed.rowcount == 0:
-                raise NoSuchStream(f"there is no stream {name[:80]!r}")
-
 
 def _has_key(key_digest: str) -> ColumnElement[bool]:
     return or_(streams.c.key_digest == key_digest, streams.c.backup_key_digest == key_digest)
-
-
-async def _refuse_shared(
-    connection: AsyncConnection, name: str, key_digest: str, *, backup: bool = False
-) -> None:
-    """One key names one role of one stream: an encoder says nothing else of where it goes."""
-    row = (
-        await connection.execute(
-            select(streams.c.name, streams.c.key_digest).where(_has_key(key_digest))
-        )
-    ).first()
-    if row is None:
-        return
-    if row.name != name:
-        raise StreamRefused(f"the key for {name!r} is already that of another stream")
-    if (row.key_digest != key_digest) != backup:
-        raise StreamRefused(f"the key for {name!r} is already that of its other encoder")
-
-
-def _checked(key: str) -> str:
-    if not 1 <= len(key) <= 200 or not key.isprintable():
-        raise StreamRefused("a stream key has 1 to 200 printable characters")
-    return key

@@ -32,20 +32,20 @@ class Grant:
     stream: str | None
 
 
+class NoSuchToken(ValueError):
+    """A token is not known; the text does not hold it."""
+
+
 class TokenStore:
     """Tokens by digest. Every method raises `DatabaseUnavailable`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, role: Role, *, stream: str | None = None, token: str | None = None) -> str:
-        """Store a token and return it, for the only time.
-
-        `token` is one chosen elsewhere (demo, tests); it replaces a grant it already had.
-        """
-        token = new_secret() if token is None else token
+    async def add(self, role: Role, *, stream: str | None = None) -> str:
+        """Make a token and return it, for the only time."""
+        token = new_secret()
         async with self._database.write() as connection:
-            await connection.execute(delete(tokens).where(tokens.c.digest == digest(token)))
             await connection.execute(
                 insert(tokens).values(
                     digest=digest(token),
@@ -67,8 +67,9 @@ class TokenStore:
             return None
         return Grant(role=Role(row.role), stream=row.stream)
 
-    async def remove(self, token: str) -> bool:
-        """Revoke a token; False when it was unknown."""
+    async def remove(self, token: str) -> None:
+        """Withdraw a token. Raises `NoSuchToken`."""
         async with self._database.write() as connection:
             gone = await connection.execute(delete(tokens).where(tokens.c.digest == digest(token)))
-        return bool(gone.rowcount)
+            if gone.rowcount == 0:
+                raise NoSuchToken("there is no such token in the database")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from contextlib import asynccontextmanager
 from functools import partial
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -236,6 +238,21 @@ def tokens_add(
     _with_database(_settings(config, override), work)
 
 
+@tokens.command("remove")
+def tokens_remove(config: Config = None, override: Override = None) -> None:
+    """Withdraw an API token, which is asked for, or read from standard input."""
+    from storage.tokens import TokenStore
+
+    settings = _settings(config, override)
+    # Not an argument: those of a process are visible to every user of the machine.
+    token = (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+
+    async def work(database: Database) -> None:
+        await TokenStore(database).remove(token)
+
+    _with_database(settings, work)
+
+
 def _settings(
     config: Path | None,
     override: list[str] | None,
@@ -265,6 +282,7 @@ def _with_database(
     """Run `work` on the migrated database; exit 1 with a sentence where it refuses."""
     from storage.database import DatabaseMisconfigured, DatabaseUnavailable
     from storage.streams import StreamRefused
+    from storage.tokens import NoSuchToken
 
     refusals: list[str] = []
 
@@ -272,7 +290,13 @@ def _with_database(
         try:
             async with _database(settings) as database:
                 await work(database)
-        except (DatabaseMisconfigured, DatabaseUnavailable, StreamRefused, OSError) as err:
+        except (
+            DatabaseMisconfigured,
+            DatabaseUnavailable,
+            NoSuchToken,
+            StreamRefused,
+            OSError,
+        ) as err:
             refusals.append(str(err))
 
     code = runner.run(guarded)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest.addresses import crowd_of
-from ingest.auth import key_digest
 from ingest.source import Approach, KeyRefused, Refusal
 from ingest.whip.publisher import PROTOCOL, WhipPublisher
 from media.excess import Bucket
+from storage.keys import digest as key_digest
 from webrtc.door import DoorRefused
 from webrtc.offers import OfferRate
 from webrtc.sdp.whip import PublishPolicy, answer_publisher

@@ -20,13 +20,14 @@ import structlog
 from pydantic import ValidationError
 
 from config.settings import LimitsSettings, Settings, StreamSettings
-from ingest.auth import ConfiguredKeys, key_digest
+from ingest.auth import ConfiguredKeys
 from ingest.rtmp.adobe import AdobeLogins
 from ingest.source import Approach, KeyRefused
 from media.limits import check_format, narrow
 from media.model import TrackFormat
 from media.registry import Registry
 from storage.database import Database, sqlite_url
+from storage.keys import digest
 from storage.migrate import upgrade
 from storage.streams import KeyOwner, StreamStore
 from tests.ingest.rtmp.support import (
@@ -314,7 +315,7 @@ async def test_credentials_are_compared_in_constant_time(monkeypatch: pytest.Mon
     keys = ConfiguredKeys([(KeyOwner(stream=name), f"key-{name}") for name in names])
     for key, found in (("key-s0", "s0"), ("key-s4", "s4"), ("none", None)):
         compared.clear()
-        owner = await keys.find(key_digest(key))
+        owner = await keys.find(digest(key))
         assert (owner and owner.stream) == found
         # Digests, all of them, wherever the right one stands.
         assert len(compared) == len(names)
