@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.load import data_dir
+from ingest.rtmp.tls import Certificate, CertificateUnusable
+from media.transcode.encoders import pixel_format
 from vitrina.runner import raise_open_files
 from webrtc.ice import own_addresses
 
@@ -35,6 +37,19 @@ for name in ("h264", "hevc", "libdav1d", "vp9", "vp8", "aac", "opus"):
 print(av.__version__)
 """
 """Runs in another process: the codecs' library is loaded by the transcoder only."""
+_ENCODER = """
+import sys
+from fractions import Fraction
+import av
+name, pixels = sys.argv[1:]
+if av.Codec(name, "w").canonical_name != "h264":
+    sys.exit(f"{name} makes no H.264")
+context = av.CodecContext.create(name, "w")
+context.width, context.height, context.pix_fmt = 640, 360, pixels
+context.framerate, context.time_base = Fraction(30), Fraction(1, 30)
+context.open()
+"""
+"""As above; a hardware encoder that has no device here does not open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +71,13 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything once; touches nothing but a probe file in the data directory."""
-    found: list[Finding] = [_python(), _codecs(settings), _loop(), _front_end()]
+    found: list[Finding] = [_python(), _codecs()]
+    if settings.ladder.enabled:
+        found.append(_encoder(settings.ladder.encoder))
+    found += [_loop(), _front_end()]
     found += _data(settings)
     found += _ports(settings)
+    found += _certificate(settings)
     found += _webrtc(settings)
     found += [_descriptors(), _cores()]
     return found
@@ -69,21 +88,43 @@ def _python() -> Finding:
     return Finding(what="Python", state=version)
 
 
-def _codecs(settings: Settings) -> Finding:
-    # Fixed code, no shell, this very interpreter.
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", _CODECS], capture_output=True, text=True, timeout=60, check=False
-    )
-    if done.returncode == 0:
-        state = f"PyAV {done.stdout.strip()}, encoder {settings.ladder.encoder}"
-        return Finding(what="codecs", state=state)
-    reason = (done.stderr.strip().splitlines() or ["it did not start"])[-1]
+def _codecs() -> Finding:
+    printed, reason = _run(_CODECS)
+    if reason is None:
+        return Finding(what="codecs", state=f"PyAV {printed}")
     return Finding(
         what="codecs",
         state=reason,
         mend=f"{sys.executable} -m pip install --force-reinstall --only-binary :all: av",
         serious=True,
     )
+
+
+def _encoder(name: str) -> Finding:
+    _, reason = _run(_ENCODER, name, pixel_format(name))
+    if reason is None:
+        return Finding(what="encoder", state=name)
+    return Finding(
+        what="encoder",
+        state=f"{name} does not open: {reason}",
+        mend="--set ladder.encoder=libx264",
+        serious=True,
+    )
+
+
+def _run(script: str, *arguments: str) -> tuple[str, str | None]:
+    """Return what a script prints, and why it failed, None where it did not."""
+    # Fixed code, no shell, this very interpreter.
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode == 0:
+        return done.stdout.strip(), None
+    return "", (done.stderr.strip().splitlines() or ["it did not start"])[-1]
 
 
 def _loop() -> Finding:
@@ -126,11 +167,14 @@ def _data(settings: Settings) -> Iterator[Finding]:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    wanted = [("http", settings.http.host, settings.http.port)]
-    if settings.rtmp.enabled:
-        wanted.append(("rtmp", settings.rtmp.host, settings.rtmp.port))
-    for section, host, port in wanted:
-        what = f"port {port} ({section})"
+    http, rtmp = settings.http, settings.rtmp
+    wanted = [("http", "http.port", http.host, http.port)]
+    if rtmp.enabled:
+        wanted.append(("rtmp", "rtmp.port", rtmp.host, rtmp.port))
+        if rtmp.tls_certificate is not None:
+            wanted.append(("rtmps", "rtmp.tls_port", rtmp.host, rtmp.tls_port))
+    for protocol, setting, host, port in wanted:
+        what = f"port {port} ({protocol})"
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -140,11 +184,29 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 what=what,
                 state=str(err.strerror),
-                mend=f"stop what listens there, or --set {section}.port=…",
+                mend=f"stop what listens there, or --set {setting}=…",
                 serious=True,
             )
         else:
             yield Finding(what=what, state="free")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    rtmp = settings.rtmp
+    if not rtmp.enabled or rtmp.tls_certificate is None or rtmp.tls_key is None:
+        return
+    what = "certificate (rtmps)"
+    try:
+        Certificate(rtmp.tls_certificate, rtmp.tls_key)
+    except CertificateUnusable as err:
+        yield Finding(
+            what=what,
+            state=str(err),
+            mend="name readable PEM files that belong together; the key without a pass phrase",
+            serious=True,
+        )
+    else:
+        yield Finding(what=what, state=str(rtmp.tls_certificate))
 
 
 def _webrtc(settings: Settings) -> Iterator[Finding]:

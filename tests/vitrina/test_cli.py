@@ -15,12 +15,15 @@ pytestmark = pytest.mark.component
 ROOT = Path(__file__).parents[2]
 
 
-def vitrina(*arguments: str, data: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def vitrina(
+    *arguments: str, data: Path, typed: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("VITRINA_")}
     return subprocess.run(
         [sys.executable, "-m", "vitrina", *arguments],
         cwd=ROOT,
         env={**clean, "VITRINA_DATA_DIR": str(data), **environ},
+        input=typed,
         capture_output=True,
         text=True,
         timeout=60,
@@ -78,6 +81,10 @@ def test_tokens(tmp_path: Path) -> None:
     made = vitrina("tokens", "add", "--role", "producer", "--stream", "shop", data=tmp_path)
     assert made.returncode == 0
     assert len(made.stdout.strip()) >= 32
+    token = made.stdout
+    assert vitrina("tokens", "remove", data=tmp_path, typed=token).returncode == 0
+    gone = vitrina("tokens", "remove", data=tmp_path, typed=token)
+    assert (gone.returncode, gone.stderr) == (1, "error: there is no such token in the database\n")
     refused = vitrina("tokens", "add", "--role", "owner", data=tmp_path)
     assert (refused.returncode, refused.stderr) == (
         2,
@@ -140,3 +147,19 @@ def test_doctor_names_what_stands_in_the_way(tmp_path: Path) -> None:
     assert "WebRTC peers: 203.0.113.7" in done.stdout
     assert f"FAIL  port {port} (http)" in done.stdout
     assert "ok    codecs: PyAV" in done.stdout
+    assert "ok    encoder: libx264" in done.stdout
+
+
+def test_doctor_tries_the_encoder_and_the_certificate(tmp_path: Path) -> None:
+    (tmp_path / "pair.pem").write_text("no certificate")
+    done = vitrina(
+        *("doctor", "--set", "http.port=0", "--set", "rtmp.port=0", "--set", "rtmp.tls_port=0"),
+        *("--set", f"rtmp.tls_certificate={tmp_path}/pair.pem"),
+        *("--set", f"rtmp.tls_key={tmp_path}/pair.pem", "--set", "ladder.encoder=libx265"),
+        data=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "FAIL  encoder: libx265 does not open: libx265 makes no H.264" in done.stdout
+    assert "mend: --set ladder.encoder=libx264" in done.stdout
+    assert "ok    port 0 (rtmps): free" in done.stdout
+    assert f"FAIL  certificate (rtmps): rtmp.tls_certificate {tmp_path}/pair.pem" in done.stdout
