@@ -1,6 +1,6 @@
 """WHEP viewers per core: what one process spends on each, and how late its loop is.
 
-    .venv/bin/python benchmarks/whep.py [--peers 1 10 30 60] [--seconds 8] [--mbps 2.5]
+    python -m benchmarks.whep [--peers 1 10 30 60] [--seconds 8] [--mbps 2.5]
 
 Pictures of 30 a second and Opus go through the real door to peers in another process, which
 decrypt and count what arrives, and tell of every packet's arrival as browsers do. No transcoder

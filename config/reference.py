@@ -106,7 +106,8 @@ def _bounds(rules: Sequence[object]) -> list[str]:
 
 def _type_name(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
-    if isinstance(annotation, types.UnionType):
+    # `|` makes the one or the other, by what stands beside it.
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         kinds = [_type_name(kind) for kind in arguments if kind is not type(None)]
         return " or ".join([*kinds, "unset"] if type(None) in arguments else kinds)
     if typing.get_origin(annotation) is typing.Annotated:

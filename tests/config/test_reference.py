@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.load import load_settings
-from config.reference import default_toml, sections
+from config.reference import default_toml, markdown, sections
 
 pytestmark = pytest.mark.unit
 
@@ -20,6 +20,11 @@ def test_every_key_says_what_it_means() -> None:
         if not (field.description or "").strip()
     ]
     assert silent == []
+
+
+def test_types_are_said_in_words() -> None:
+    assert "| `standby_return_s` | number, ≥ 0, ≤ 3600 or `manual` |" in markdown()
+    assert "Union" not in markdown()
 
 
 def test_the_default_file_holds_the_defaults(tmp_path: Path) -> None:
