@@ -1,12 +1,11 @@
-"""What a receiver tells the sender, and what it learns of its clock (RFC 3550 section 6.4)."""
+"""What a receiver tells the sender of its packets (RFC 3550 section 6.4, TWCC)."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from webrtc.ntp import unix_ns
 from webrtc.rtcp import ReportBlock, SenderReport
-from webrtc.sequence import Unwrapper, nearest
+from webrtc.sequence import Unwrapper
 from webrtc.twcc import MAX_DELTA, REFERENCE_TICKS, TICK_NS, TransportFeedback
 
 _SECOND_NS = 1_000_000_000
@@ -117,43 +116,6 @@ def round_trip_ns(block: ReportBlock, now_ntp: int) -> int | None:
     if trip >= 1 << 31:
         return None  # a clock that was set, or a peer that does not know its own delay
     return trip * _SECOND_NS >> 16
-
-
-class SenderClock:
-    """Says what the sender's own clock showed at an RTP timestamp (RFC 3550 6.4.1).
-
-    Streams of one sender share that clock, which is how sound and picture meet; whether it shows
-    UTC is up to the sender. Empty reports are ignored, see `SenderReport`.
-    """
-
-    def __init__(self, clock_rate: int) -> None:
-        self.clock_rate = clock_rate
-        self._timestamp: int | None = None
-        self._unix_ns = 0
-
-    @property
-    def known(self) -> bool:
-        """Whether a report has come that says something."""
-        return self._timestamp is not None
-
-    def report(self, report: SenderReport) -> bool:
-        """Take a sender's report; return whether it says something."""
-        if report.empty:
-            return False
-        self._timestamp = report.rtp_timestamp
-        self._unix_ns = unix_ns(report.ntp)
-        return True
-
-    def unix_ns(self, timestamp: int) -> int | None:
-        """Return the sender's time at a timestamp, UNIX ns; None before the first report.
-
-        The timestamp may be as sent or unwrapped; it is taken within half a turn of the report,
-        6.6 hours at 90 kHz.
-        """
-        if self._timestamp is None:
-            return None
-        ticks = nearest(timestamp, self._timestamp, 32) - self._timestamp
-        return self._unix_ns + ticks * _SECOND_NS // self.clock_rate
 
 
 class TwccReceiver:

@@ -1,9 +1,8 @@
-"""RTP packets: reading, writing, and whose a datagram is (RFC 3550 5.1, 5761, 7983)."""
+"""RTP packets: reading and writing (RFC 3550 5.1)."""
 
 from __future__ import annotations
 
 import struct
-from enum import Enum
 from typing import NamedTuple
 
 HEADER_BYTES = 12
@@ -13,33 +12,6 @@ _EXTENSION = struct.Struct("!HH")
 
 class RtpError(Exception):
     """The peer's RTP packet breaks its format; the text holds none of the peer's bytes."""
-
-
-class Protocol(Enum):
-    """Whose a datagram on the one port is."""
-
-    STUN = "stun"
-    DTLS = "dtls"
-    RTP = "rtp"
-    RTCP = "rtcp"
-    UNKNOWN = "unknown"
-
-
-def classify(data: bytes) -> Protocol:
-    """Tell by its first two bytes whose a datagram is (RFC 7983 section 7, RFC 5761 section 4).
-
-    ZRTP and TURN channels, which nobody here speaks, are unknown; so is anything under two bytes.
-    """
-    if len(data) < 2:
-        return Protocol.UNKNOWN
-    first = data[0]
-    if 128 <= first <= 191:
-        return Protocol.RTCP if 192 <= data[1] <= 223 else Protocol.RTP
-    if first <= 3:
-        return Protocol.STUN
-    if 20 <= first <= 63:
-        return Protocol.DTLS
-    return Protocol.UNKNOWN
 
 
 class RtpPacket(NamedTuple):

@@ -37,11 +37,6 @@ class TransportFeedback:
     arrivals: tuple[tuple[int, int], ...]
     """(steps after `base_sequence`, ascending; ticks of 250 us after the reference time)."""
 
-    @property
-    def lost_count(self) -> int:
-        """How many of the packets that are told of did not arrive."""
-        return self.status_count - len(self.arrivals)
-
     @classmethod
     def parse(cls, sender_ssrc: int, media_ssrc: int, fci: bytes) -> TransportFeedback:
         """Read the feedback control information, at a cost of its length. Raises `RtcpError`."""

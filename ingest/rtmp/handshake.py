@@ -18,7 +18,6 @@ _TAIL = bytes.fromhex("F0EEC24A8068BEE82E00D0D1029E7E576EEC5D2D29806FAB93B8E636C
 CLIENT_TEXT = b"Genuine Adobe Flash Player 001"
 SERVER_TEXT = b"Genuine Adobe Flash Media Server 001"
 SERVER_KEY = SERVER_TEXT + _TAIL
-CLIENT_KEY = CLIENT_TEXT + _TAIL
 _SERVER_VERSION = bytes((0x0D, 0x0E, 0x0A, 0x0D))
 # Flash Player 9 put the digest in the second half of C1, later ones in the first: both occur.
 _DIGEST_BASES = (772, 8)

@@ -38,11 +38,6 @@ class AudioConfig:
         return f"mp4a.40.{self.object_type}"
 
 
-def is_adts(payload: bytes) -> bool:
-    """Whether bytes begin with an ADTS header (ISO 14496-3 1.A.3.2)."""
-    return len(payload) >= 7 and payload[0] == 0xFF and payload[1] & 0xF6 == 0xF0
-
-
 def parse_asc(config: bytes) -> AudioConfig:
     """Parse an AudioSpecificConfig of AAC-LC, HE-AAC or HE-AAC v2."""
     if config[:1] == b"\xff" and config[1:2] and config[1] & 0xF6 == 0xF0:
@@ -82,20 +77,6 @@ def parse_asc(config: bytes) -> AudioConfig:
         channels=channels,
         samples_per_frame=frame_length * rate // core_rate,
     )
-
-
-def build_asc(sample_rate: int, channels: int) -> bytes:
-    """Build the AudioSpecificConfig of AAC-LC with 1024-sample frames."""
-    config = next((key for key, count in _CHANNELS.items() if count == channels), None)
-    if config is None:
-        raise ValueError(f"AAC has no channel configuration for {channels} channels.")
-    if sample_rate in SAMPLE_RATES:
-        bits, value = 16, LOW_COMPLEXITY << 4 | SAMPLE_RATES.index(sample_rate)
-    elif 0 < sample_rate < 1 << 24:
-        bits, value = 40, (LOW_COMPLEXITY << 4 | _EXPLICIT_RATE) << 24 | sample_rate
-    else:
-        raise ValueError(f"AAC has no sample rate {sample_rate}.")
-    return (value << 7 | config << 3).to_bytes(bits // 8, "big")
 
 
 def _object_type(reader: BitReader) -> int:

@@ -6,12 +6,10 @@ unless a name says otherwise.
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 
 from media.model import TICKS_PER_SECOND
 
-MIN_PART_RATIO = 0.85
 VERSION_FULL = 6
 VERSION_DELTA = 9
 
@@ -31,11 +29,6 @@ def longest_segment(target_s: int) -> int:
 def part_target(part_target_ms: int) -> int:
     """PART-TARGET in ticks; every part's DURATION is at most this (4.4.4.9)."""
     return part_target_ms * TICKS_PER_SECOND // 1000
-
-
-def shortest_part(target: int) -> int:
-    """Length that a part must have unless it is one of the exceptions (4.4.4.9)."""
-    return math.ceil(target * MIN_PART_RATIO)
 
 
 def hold_back_s(target_s: int) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from media.bitstream import (
     BitstreamError,
-    aac,
     ac3,
     av1,
     colour_of,
@@ -157,7 +156,6 @@ def sound(data: bytes) -> None:
     for codec in Codec:
         if codec.kind is Kind.AUDIO:
             _described(codec, data)
-    aac.is_adts(data)
     ac3.adds_channels(data)
     _each([mp3.parse_header], data)
     with contextlib.suppress(BitstreamError):

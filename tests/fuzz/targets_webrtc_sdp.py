@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.fuzz.harness import Target, target
-from tests.webrtc.sdp.support import HIGH, LOCAL, SOURCES
+from tests.webrtc.sdp.support import HIGH, LOCAL, SOURCES, serialise_fragment
 from webrtc.sdp.errors import Refusal, SdpError
-from webrtc.sdp.fragment import parse_fragment, serialise_fragment
+from webrtc.sdp.fragment import parse_fragment
 from webrtc.sdp.model import Session
 from webrtc.sdp.negotiate import Answer
 from webrtc.sdp.parse import parse

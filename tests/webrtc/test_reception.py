@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webrtc.ntp import ntp_time
-from webrtc.reception import ReceptionStatistics, SenderClock, TwccReceiver, round_trip_ns
+from webrtc.reception import ReceptionStatistics, TwccReceiver, round_trip_ns
 from webrtc.rtcp import SenderReport, parse_rtcp, serialise_rtcp
 from webrtc.twcc import TransportFeedback
 
@@ -96,28 +96,6 @@ def test_the_round_trip_comes_out_of_the_last_sender_report() -> None:
     assert round_trip_ns(ReceptionStatistics(7, 90_000).report(0), 1 << 60) is None
 
 
-def test_the_senders_clock_ignores_empty_reports() -> None:
-    clock = SenderClock(48_000)
-    now = 1_800_000_000 * SECOND
-    assert clock.unix_ns(0) is None
-    assert not clock.report(sender_report(ntp_time(5), 0xFFFFFFFF, packets=0))
-    assert not clock.known
-    assert clock.report(sender_report(ntp_time(now), 2**32 - 24_000))
-    assert clock.unix_ns(2**32 - 24_000) == now
-    assert clock.unix_ns(24_000) == clock.unix_ns(2**32 + 24_000) == now + SECOND
-    assert clock.unix_ns(2**32 - 72_000) == now - SECOND
-    assert not clock.report(sender_report(0, 0, packets=0))
-    assert clock.unix_ns(0) == now + SECOND // 2
-
-
-def test_sound_and_picture_meet_on_the_senders_clock() -> None:
-    sound, picture = SenderClock(48_000), SenderClock(90_000)
-    now = 1_800_000_000 * SECOND
-    sound.report(sender_report(ntp_time(now), 1_000_000))
-    picture.report(sender_report(ntp_time(now + 700 * MS), 77))
-    assert sound.unix_ns(1_000_000 + 48_000) == picture.unix_ns(77 + 27_000)
-
-
 def arrivals(feedbacks: list[TransportFeedback]) -> dict[int, int]:
     """Return sequence numbers to microseconds, as a sender would read them."""
     found: dict[int, int] = {}
@@ -141,7 +119,7 @@ def test_feedback_tells_arrivals_and_losses_once() -> None:
     assert receiver.feedback(3, 200 * MS) == []
     receiver.receive(4, 210 * MS)
     (second,) = receiver.feedback(3, 220 * MS)
-    assert (second.base_sequence, second.status_count, second.lost_count) == (2, 3, 2)
+    assert (second.base_sequence, second.status_count, len(second.arrivals)) == (2, 3, 1)
     assert second.feedback_count == 1
     receiver.receive(3, 230 * MS)
     (third,) = feedbacks = receiver.feedback(3, 240 * MS)

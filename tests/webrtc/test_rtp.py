@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webrtc.packets import media, rtp_packets
-from webrtc.rtp import Protocol, RtpError, RtpPacket, classify, parse_rtp, restore_rtx
+from webrtc.rtp import RtpError, RtpPacket, parse_rtp, restore_rtx
 
 pytestmark = pytest.mark.unit
 
@@ -116,35 +116,6 @@ def test_no_other_error_is_raised(data: bytes) -> None:
 def test_our_own_mistakes_are_value_errors(packet: RtpPacket) -> None:
     with pytest.raises(ValueError, match="RTP"):
         packet.serialise()
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "protocol"),
-    [
-        (0, 1, Protocol.STUN),
-        (3, 1, Protocol.STUN),
-        (4, 1, Protocol.UNKNOWN),
-        (16, 1, Protocol.UNKNOWN),
-        (19, 1, Protocol.UNKNOWN),
-        (20, 254, Protocol.DTLS),
-        (63, 254, Protocol.DTLS),
-        (64, 1, Protocol.UNKNOWN),
-        (127, 1, Protocol.UNKNOWN),
-        (128, 96, Protocol.RTP),
-        (128, 191, Protocol.RTP),
-        (128, 192, Protocol.RTCP),
-        (129, 200, Protocol.RTCP),
-        (191, 223, Protocol.RTCP),
-        (191, 224, Protocol.RTP),
-        (192, 200, Protocol.UNKNOWN),
-    ],
-)
-def test_whose_a_datagram_is(first: int, second: int, protocol: Protocol) -> None:
-    assert classify(bytes((first, second))) is protocol
-
-
-def test_a_datagram_of_one_byte_is_nobodys() -> None:
-    assert classify(b"\x80") is classify(b"") is Protocol.UNKNOWN
 
 
 def test_rtx_gives_the_original_back() -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 _FOUNDATION = re.compile(r"[A-Za-z0-9+/]{1,32}")
-_HOST_PREFERENCE = 126
-"""RFC 8445 section 5.1.2.2."""
-_MOST_PREFERRED = 65535
 _LEAST_WORDS = 8
 
 
@@ -80,31 +76,6 @@ def parse_candidate(text: str) -> Candidate | None:
         related_address=related,
         related_port=None if related is None else _number(rest.get("rport", ""), 65535) or 0,
     )
-
-
-def host_candidates(addresses: Sequence[str], port: int) -> tuple[Candidate, ...]:
-    """Return a host candidate for each advertised IP address, the first the most preferred.
-
-    Priorities after RFC 8445 section 5.1.2.1. Raises `ValueError` on what is no IP address that
-    a peer could send to, and on a port outside of 1 to 65535.
-    """
-    if not 1 <= port <= 65535:
-        raise ValueError(f"{port} is no UDP port.")
-    found = []
-    for index, address in enumerate(dict.fromkeys(addresses)):
-        where = _reachable(address)
-        if where is None:
-            raise ValueError(f"{address!r} is no IP address that a peer could send to.")
-        local = _MOST_PREFERRED - index
-        found.append(
-            Candidate(
-                foundation=str(index + 1),
-                priority=(_HOST_PREFERENCE << 24) + (local << 8) + 255,
-                address=where,
-                port=port,
-            )
-        )
-    return tuple(found)
 
 
 def _number(text: str, most: int) -> int | None:

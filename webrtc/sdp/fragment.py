@@ -120,20 +120,3 @@ def _take(part: _Part, name: str, value: str) -> None:
             if len(part.candidates) >= MAX_CANDIDATES:
                 raise malformed(f"There are more than {MAX_CANDIDATES} candidates.")
             part.candidates.append(candidate)
-
-
-def serialise_fragment(fragment: Fragment) -> str:
-    """Return a fragment's text: the answer to an ICE restart, or a client's PATCH."""
-    lines = []
-    if fragment.ufrag is not None:
-        lines.append(f"a=ice-ufrag:{fragment.ufrag}")
-    if fragment.password is not None:
-        lines.append(f"a=ice-pwd:{fragment.password}")
-    for section in fragment.sections:
-        lines.append("m=audio 9 UDP/TLS/RTP/SAVPF 0")  # RFC 8840 section 9.2: a mere placeholder
-        if section.mid is not None:
-            lines.append(f"a=mid:{section.mid}")
-        lines += [f"a={each.text}" for each in section.candidates]
-        if section.end_of_candidates:
-            lines.append("a=end-of-candidates")
-    return "".join(f"{line}\r\n" for line in lines)

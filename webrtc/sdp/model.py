@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from webrtc.sdp.candidates import Candidate
 
-RTP_PROTOCOL = "UDP/TLS/RTP/SAVPF"
-SCTP_PROTOCOL = "UDP/DTLS/SCTP"
 DATA_CHANNEL = "webrtc-datachannel"
 DIGEST_BYTES = {
     "sha-256": 32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from media.bitstream import BitstreamError, aac, ac3, describe, flac, mp3, opus
+from media.bitstream import BitstreamError, ac3, describe, flac, mp3, opus
 from media.model import Codec
 from tests.media.bitstream import clips
 
@@ -19,7 +19,6 @@ def test_aac_of_the_encoder(rate: int, layout: str, channels: int) -> None:
     fmt = clips.audio("aac", rate=rate, layout=layout, seconds=0.2).fmt
     assert (fmt.codec_string, fmt.sample_rate, fmt.channels) == ("mp4a.40.2", rate, channels)
     assert fmt.samples_per_frame == 1024
-    assert fmt.config.startswith(aac.build_asc(rate, channels))
 
 
 @pytest.mark.parametrize(("layout", "channels"), [("quad", 4), ("7.0", 7), ("2.1", 3)])
@@ -54,7 +53,6 @@ def test_aac_of_known_bytes(
 
 def test_adts_is_refused_with_advice() -> None:
     payload = clips.audio("aac").raw[3]
-    assert not aac.is_adts(payload)
     with pytest.raises(BitstreamError, match=r"is an ADTS header; send an AudioSpecificConfig\.$"):
         describe(Codec.AAC, clips.adts(payload))
 
@@ -72,15 +70,6 @@ def test_aac_that_no_viewer_plays(config: str, sentence: str) -> None:
     with pytest.raises(BitstreamError) as caught:
         describe(Codec.AAC, bytes.fromhex(config))
     assert str(caught.value) == sentence
-
-
-def test_build_asc() -> None:
-    for rate in (*aac.SAMPLE_RATES, 50_000):
-        for channels in (1, 2, 6, 8):
-            parsed = aac.parse_asc(aac.build_asc(rate, channels))
-            assert (parsed.sample_rate, parsed.channels) == (rate, channels)
-    with pytest.raises(ValueError, match=r"^AAC has no channel configuration for 9 channels\.$"):
-        aac.build_asc(48_000, 9)
 
 
 def test_empty_opus_head_is_stereo() -> None:

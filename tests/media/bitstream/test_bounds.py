@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from media.bitstream import (
     BitstreamError,
-    aac,
     ac3,
     av1,
     colour_of,
@@ -61,7 +60,6 @@ PARSERS: list[Callable[[bytes], object]] = [
     vp8.dimensions,
     vp9.is_key,
     vp9.build_vpcc,
-    aac.is_adts,
     flac.parse_streaminfo,
     ac3.parse_header,
     ac3.adds_channels,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from webrtc.sdp.candidates import host_candidates
+from webrtc.sdp.candidates import Candidate
 from webrtc.sdp.errors import SdpError
+from webrtc.sdp.fragment import Fragment
 from webrtc.sdp.model import Fingerprint, Session
 from webrtc.sdp.negotiate import Local
 from webrtc.sdp.parse import parse
@@ -22,7 +23,10 @@ LOCAL = Local(
     ufrag="ours",
     password="a-password-of-22-chars",
     fingerprint=Fingerprint(algorithm="sha-256", digest=bytes(range(32))),
-    candidates=host_candidates(["203.0.113.5", "2001:db8::5"], 40_000),
+    candidates=(
+        Candidate(foundation="1", priority=2130706431, address="203.0.113.5", port=40_000),
+        Candidate(foundation="2", priority=2130706175, address="2001:db8::5", port=40_000),
+    ),
     session_id=1_234,
 )
 HIGH = Programme(profile_level_id="640028", audio=True)
@@ -50,3 +54,20 @@ def attempt(read: Callable[[bytes | str], T], data: bytes | str) -> tuple[T | No
         return read(data), ""
     except SdpError as error:
         return None, str(error)
+
+
+def serialise_fragment(fragment: Fragment) -> str:
+    """Return a fragment's text, as a client's PATCH has it."""
+    lines = []
+    if fragment.ufrag is not None:
+        lines.append(f"a=ice-ufrag:{fragment.ufrag}")
+    if fragment.password is not None:
+        lines.append(f"a=ice-pwd:{fragment.password}")
+    for section in fragment.sections:
+        lines.append("m=audio 9 UDP/TLS/RTP/SAVPF 0")  # RFC 8840 section 9.2: a mere placeholder
+        if section.mid is not None:
+            lines.append(f"a=mid:{section.mid}")
+        lines += [f"a={each.text}" for each in section.candidates]
+        if section.end_of_candidates:
+            lines.append("a=end-of-candidates")
+    return "".join(f"{line}\r\n" for line in lines)

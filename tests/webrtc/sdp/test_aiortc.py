@@ -10,7 +10,7 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from aiortc.sdp import SessionDescription
 
 from tests.webrtc.sdp.support import HIGH, LOCAL, PUBLISHERS, SOURCES, VIEWERS, offer
-from webrtc.sdp.candidates import host_candidates
+from webrtc.sdp.candidates import Candidate
 from webrtc.sdp.model import MediaKind
 from webrtc.sdp.negotiate import MID, Answer
 from webrtc.sdp.parse import parse
@@ -19,7 +19,10 @@ from webrtc.sdp.whip import PublishPolicy, answer_publisher
 
 pytestmark = pytest.mark.component
 
-NEAR = replace(LOCAL, candidates=host_candidates(["127.0.0.1"], 9))
+NEAR = replace(
+    LOCAL,
+    candidates=(Candidate(foundation="1", priority=2130706431, address="127.0.0.1", port=9),),
+)
 
 
 def answers() -> list[Answer]:

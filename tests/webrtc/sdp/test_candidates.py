@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webrtc.sdp.models import candidates
-from webrtc.sdp.candidates import Candidate, CandidateType, host_candidates, parse_candidate
+from webrtc.sdp.candidates import Candidate, CandidateType, parse_candidate
 
 pytestmark = pytest.mark.unit
 
@@ -63,21 +63,3 @@ def test_a_reflexive_candidate_with_extensions():
 )
 def test_what_cannot_be_used_is_ignored(line: str):
     assert parse_candidate(line) is None
-
-
-def test_host_candidates_have_their_priorities():
-    first, second = host_candidates(["203.0.113.5", "2001:DB8::5", "203.0.113.5"], 40_000)
-    assert first.text == "candidate:1 1 udp 2130706431 203.0.113.5 40000 typ host"
-    assert second.text == "candidate:2 1 udp 2130706175 2001:db8::5 40000 typ host"
-
-
-@pytest.mark.parametrize("address", ["example.com", "0.0.0.0", "fe80::1%eth0", ""])
-def test_what_cannot_be_advertised(address: str):
-    with pytest.raises(ValueError, match="is no IP address that a peer could send to"):
-        host_candidates([address], 40_000)
-
-
-@pytest.mark.parametrize("port", [0, 65536])
-def test_ports(port: int):
-    with pytest.raises(ValueError, match="is no UDP port"):
-        host_candidates(["192.0.2.1"], port)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webrtc.sdp.models import fragments
-from tests.webrtc.sdp.support import attempt
+from tests.webrtc.sdp.support import attempt, serialise_fragment
 from webrtc.sdp.errors import Refusal, SdpError
-from webrtc.sdp.fragment import Fragment, parse_fragment, serialise_fragment
+from webrtc.sdp.fragment import Fragment, parse_fragment
 
 pytestmark = pytest.mark.unit
 
