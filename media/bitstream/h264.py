@@ -123,15 +123,6 @@ def is_idr(payload: bytes, length_size: int = 4) -> bool:
     return False
 
 
-def in_band_parameter_sets(payload: bytes, length_size: int = 4) -> list[bytes]:
-    """Return the SPS units of a length-prefixed access unit; call it on key frames only."""
-    return [
-        payload[start:stop]
-        for start, stop in nal.length_prefixed_spans(payload, length_size)
-        if payload[start] & 0x1F == NAL_SPS
-    ]
-
-
 def reorder_frames(avcc: bytes) -> int | None:
     """Return how many pictures may be decoded before and shown after another; None: not told.
 

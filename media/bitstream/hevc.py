@@ -124,18 +124,3 @@ def is_random_access(payload: bytes, length_size: int = 4) -> bool:
         if kind <= _LAST_VCL:
             return _FIRST_IRAP <= kind <= _LAST_IRAP
     return False
-
-
-def in_band_parameter_sets(payload: bytes, length_size: int = 4) -> list[bytes]:
-    """Return the SPS units of a length-prefixed access unit; call it on key frames only."""
-    return [
-        payload[start:stop]
-        for start, stop in nal.length_prefixed_spans(payload, length_size)
-        if nal_type(payload[start]) == NAL_SPS
-    ]
-
-
-def sps_dimensions(sps: bytes) -> tuple[int, int]:
-    """Return (width, height) after cropping of an SPS NAL unit."""
-    picture = parse_sps(sps)
-    return picture.width, picture.height

@@ -13,6 +13,7 @@ from media.bitstream import (
     describe,
     h264,
     hevc,
+    hevc_sps,
     mp3,
     nal,
     opus,
@@ -86,8 +87,7 @@ def avc(data: bytes) -> None:
     _described(Codec.H264, data)
     parsers: list[Callable[[bytes], object]] = [
         h264.is_idr,
-        h264.in_band_parameter_sets,
-        h264.sps_dimensions,
+        h264.parse_sps,
         h264.annexb_to_avcc,
     ]
     _each(parsers, data)
@@ -106,8 +106,7 @@ def hevc_bytes(data: bytes) -> None:
     _described(Codec.HEVC, data)
     parsers: list[Callable[[bytes], object]] = [
         hevc.is_random_access,
-        hevc.in_band_parameter_sets,
-        hevc.sps_dimensions,
+        hevc_sps.parse_sps,
         hevc.annexb_to_hvcc,
     ]
     _each(parsers, data)
