@@ -1,23 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
+from delivery.meter import DeliveryMeter
+from delivery.whep.meter import WhepMeter
+from ingest.source import IngestMeter
+from media.meter import MediaMeter
+from overlay.meter import OverlayMeter
+from restream.meter import RestreamMeter
+from vitrina.hook import HookMeter
+from vitrina.supervise import SuperviseMeter
 from vitrina.telemetry import CONTENT_TYPE, Telemetry, families
 from vitrina.telemetry.families import OTHER
-from webrtc.meter import RtpCounts
-
-if TYPE_CHECKING:
-    from delivery.meter import DeliveryMeter
-    from ingest.source import IngestMeter
-    from media.meter import MediaMeter
-    from overlay.meter import OverlayMeter
-    from restream.meter import RestreamMeter
-    from vitrina.supervise import SuperviseMeter
+from webrtc.meter import RtpCounts, SessionMeter
 
 pytestmark = pytest.mark.unit
 
@@ -81,14 +81,22 @@ def series(meter: Telemetry) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def test_it_is_every_meter() -> None:
+METERS = (
+    *(MediaMeter, IngestMeter, HookMeter, DeliveryMeter),
+    *(OverlayMeter, RestreamMeter, SuperviseMeter, SessionMeter, WhepMeter),
+)
+
+
+@pytest.mark.parametrize("meter", METERS)
+def test_it_is_every_meter(meter: type) -> None:
     made = Telemetry()
-    _media: MediaMeter = made
-    _ingest: IngestMeter = made
-    _delivery: DeliveryMeter = made
-    _overlay: OverlayMeter = made
-    _restream: RestreamMeter = made
-    _supervise: SuperviseMeter = made
+    target = made.webrtc if meter in (SessionMeter, WhepMeter) else made
+    asked = [(n, m) for n, m in inspect.getmembers(meter, inspect.isfunction) if n[0] != "_"]
+    assert asked
+    for name, method in asked:
+        _self, *wanted = inspect.signature(method).parameters.values()
+        found = list(inspect.signature(getattr(target, name)).parameters.values())
+        assert [(p.name, p.kind) for p in found] == [(p.name, p.kind) for p in wanted], name
 
 
 def test_measurements_arrive_under_their_names() -> None:
