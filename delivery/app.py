@@ -26,7 +26,7 @@ from delivery.wire import WireResponse
 from overlay.errors import CueError, Invalid, TooMany
 from restream.model import NoSuchTarget, TargetRefused
 from storage.database import DatabaseUnavailable
-from storage.streams import NoSuchStream, StreamExists, StreamRefused
+from storage.streams import NoSuchStream, StreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -192,8 +192,6 @@ def _problem_of(error: Exception, route: str) -> Problem:
     if isinstance(error, TargetRefused):
         if error.field is not None:
             return invalid([FieldError(error.field, str(error))])
-        return Problem(409, _sentence(error))
-    if isinstance(error, StreamExists):
         return Problem(409, _sentence(error))
     if isinstance(error, StreamRefused):
         return Problem(409, _sentence(error))

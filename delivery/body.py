@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import PayloadEncodingError
+from pydantic import BaseModel, ValidationError
 
-from delivery.problems import FieldError, Problem, invalid
+from delivery.deps import PARTS
+from delivery.problems import FieldError, Problem, from_validation, invalid
 from overlay.times import parse_ms
 
 READ_TIMEOUT_S = 15.0
 MAX_KEY = 200
+
+M = TypeVar("M", bound=BaseModel)
 
 
 async def read_bytes(request: web.Request, *, limit: int) -> bytes:
@@ -71,6 +75,15 @@ async def read_object(request: web.Request, *, limit: int) -> dict[str, object]:
     if not isinstance(value, dict):
         raise Problem(400, "The body must be a JSON object.")
     return value
+
+
+async def read_model(request: web.Request, model: type[M]) -> M:
+    """Return the body as a model; raises `Problem`, 422 naming each field that is refused."""
+    body = await read_object(request, limit=request.app[PARTS].deps.limits.max_body_bytes)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
 
 from delivery.api.models import ChosenSource, NewStream, Stream, StreamKey, StreamList
-from delivery.body import query_choice, read_object
+from delivery.body import query_choice, read_model
 from delivery.deps import PARTS, PRINCIPAL
-from delivery.problems import Problem, from_validation
+from delivery.problems import Problem
 from delivery.routing import Answer, Parameter, Route, Scope
 from delivery.seams import SourceUnavailable
 
 if TYPE_CHECKING:
     from delivery.seams import StreamView
-
-_M = TypeVar("_M", bound=BaseModel)
 
 
 def summary(request: web.Request, view: StreamView) -> dict[str, object]:
@@ -31,14 +28,6 @@ def require_stream(request: web.Request) -> StreamView:
     if view is None:
         raise Problem(404, "There is no stream of that name.")
     return view
-
-
-def validated(model: type[_M], body: dict[str, object]) -> _M:
-    """Return the body as a model; raises `Problem` 422 naming each field."""
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        raise from_validation(error) from None
 
 
 async def list_streams(request: web.Request) -> web.Response:
@@ -61,10 +50,8 @@ async def producer_events(request: web.Request) -> web.StreamResponse:
 
 async def add_stream(request: web.Request) -> web.Response:
     """`POST /streams`."""
-    deps = request.app[PARTS].deps
-    body = await read_object(request, limit=deps.limits.max_body_bytes)
-    name = validated(NewStream, body).name
-    key = await deps.admin.add(name)
+    name = (await read_model(request, NewStream)).name
+    key = await request.app[PARTS].deps.admin.add(name)
     return web.json_response(
         {"name": name, "key": key},
         status=201,
@@ -107,9 +94,9 @@ async def end_stream(request: web.Request) -> web.Response:
 async def choose_source(request: web.Request) -> web.Response:
     """`POST /streams/S/source`."""
     view = require_stream(request)
-    body = await read_object(request, limit=request.app[PARTS].deps.limits.max_body_bytes)
+    chosen = await read_model(request, ChosenSource)
     try:
-        view.choose_source(validated(ChosenSource, body).role)
+        view.choose_source(chosen.role)
     except SourceUnavailable as err:
         raise Problem(409, str(err)) from None
     return web.json_response(summary(request, view))

@@ -8,8 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from config.settings import TARGET_CODECS
-from delivery.api.streams import require_stream, validated
-from delivery.body import read_object
+from delivery.api.streams import require_stream
+from delivery.body import read_model
 from delivery.deps import PARTS
 from delivery.routing import Answer, Route, Scope
 from overlay.times import format_ms
@@ -140,8 +140,7 @@ async def get_target(request: web.Request) -> web.Response:
 async def add_target(request: web.Request) -> web.Response:
     """`POST /streams/S/targets`."""
     stream = require_stream(request).name
-    body = await read_object(request, limit=request.app[PARTS].deps.limits.max_body_bytes)
-    new = validated(NewTarget, body)
+    new = await read_model(request, NewTarget)
     await _targets(request).add(
         stream,
         new.name,
@@ -160,8 +159,7 @@ async def add_target(request: web.Request) -> web.Response:
 async def change_target(request: web.Request) -> web.Response:
     """`PATCH /streams/S/targets/T`."""
     stream, name = require_stream(request).name, request.match_info["target"]
-    body = await read_object(request, limit=request.app[PARTS].deps.limits.max_body_bytes)
-    change = validated(TargetChange, body)
+    change = await read_model(request, TargetChange)
     await _targets(request).change(
         stream,
         name,
