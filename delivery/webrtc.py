@@ -143,7 +143,7 @@ class _Front:
                     answers={201: Answer(description="The answer.", content_type=SDP)},
                     text_body=SDP,
                     parameters=(token,),
-                    errors=(401, 403, 404, 406, 409, 429, 503),
+                    errors=(401, 403, 404, 409, 429, 503),
                     options=self.options,
                     tag="webrtc",
                 ),

@@ -48,7 +48,7 @@ class DoorRefused(Exception):
         retry_after_s: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """`status`: 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429 or 503.
+        """`status`: 400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429 or 503.
 
         `reason`: a fixed word for programs; of a session that is over, why (`session.End`).
         """
