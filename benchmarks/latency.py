@@ -58,7 +58,7 @@ def publisher(server: Server) -> Iterator[None]:
     """Run the demo's publisher against the server."""
     target = {"host": "127.0.0.1", "port": server.rtmp_port, "app": "live", "key": KEY}
     process = subprocess.Popen(
-        [sys.executable, "-m", "vitrina.publisher"], cwd=ROOT, stdin=subprocess.PIPE
+        [sys.executable, "-m", "vitrina.demo_publisher"], cwd=ROOT, stdin=subprocess.PIPE
     )
     assert process.stdin is not None
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 import structlog
 
-from vitrina import show
-from vitrina.publisher import Target
+from vitrina import demo_show
+from vitrina.demo_publisher import Target
 from vitrina.supervise import Supervisor
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ async def _show(ports: Bound) -> None:
     base = f"http://{LOOPBACK}:{ports.http_port}"
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(base, headers=headers, timeout=timeout) as session:
-        await show.stock(session)
-        await show.play(session, STREAM)
+        await demo_show.stock(session)
+        await demo_show.play(session, STREAM)
 
 
 class PublisherEnded(Exception):
@@ -105,7 +105,7 @@ class PublisherEnded(Exception):
 
 async def _push(target: Target) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "vitrina.publisher", stdin=asyncio.subprocess.PIPE
+        sys.executable, "-m", "vitrina.demo_publisher", stdin=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     try:

@@ -1,4 +1,4 @@
-"""The publishing side of RTMP, without I/O: what `vitrina demo` pushes with."""
+"""The publishing side of RTMP, without I/O: what `restream` and `vitrina demo` push with."""
 
 from __future__ import annotations
 

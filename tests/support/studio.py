@@ -17,7 +17,7 @@ class Studio:
     def __init__(self, server: Server, *, key: str = KEY) -> None:
         self._log: IO[bytes] = TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vitrina.publisher"],
+            [sys.executable, "-m", "vitrina.demo_publisher"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=self._log,

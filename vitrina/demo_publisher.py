@@ -1,4 +1,4 @@
-"""The demo's encoder process: `python -m vitrina.publisher`, pushing over real RTMP.
+"""The demo's encoder process: `python -m vitrina.demo_publisher`, pushing over real RTMP.
 
 A process of its own, so that drawing and encoding never hold the server's interpreter. It reads
 one JSON line from standard input (the stream key must not stand in an argument list) and ends

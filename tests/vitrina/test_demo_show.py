@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from media.transcode.testpicture import bag_box
-from vitrina.show import PRODUCTS, SCENE_S, SCENES, bag_path, rfc3339, scene_cues
+from vitrina.demo_show import PRODUCTS, SCENE_S, SCENES, bag_path, rfc3339, scene_cues
 
 pytestmark = pytest.mark.unit
 

@@ -18,7 +18,7 @@ from ingest.rtmp.server import RtmpServer
 from ingest.source import Approach, Grant, KeyRefused
 from media.bitstream import describe
 from media.model import Codec, Kind, Packet, TrackFormat
-from vitrina.publisher import Target
+from vitrina.demo_publisher import Target
 from vitrina.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def start(target: Target) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "vitrina.publisher",
+        "vitrina.demo_publisher",
         stdin=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd="/",
@@ -198,7 +198,7 @@ async def test_nginx_rtmp_takes_it_and_ffmpeg_decodes_it(tmp_path: Path) -> None
 
 def test_no_target_is_a_usage_error() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "vitrina.publisher"],
+        [sys.executable, "-m", "vitrina.demo_publisher"],
         input=b'{"host": "x"}\n',
         capture_output=True,
         timeout=30,
