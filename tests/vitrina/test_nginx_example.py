@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from config.settings import LimitsSettings
+from delivery.api.products import IMPORT_BODIES
 
 pytestmark = [
     pytest.mark.component,
@@ -14,6 +18,12 @@ pytestmark = [
 ]
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "nginx.conf"
+
+
+def test_the_largest_body_gets_through() -> None:
+    allowed = re.search(r"client_max_body_size (\d+)m;", EXAMPLE.read_text("utf-8"))
+    assert allowed is not None
+    assert int(allowed[1]) * 2**20 >= LimitsSettings().max_body_bytes * IMPORT_BODIES
 
 
 def test_nginx_accepts_the_example(tmp_path: Path) -> None:
