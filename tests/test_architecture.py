@@ -232,6 +232,18 @@ def test_scripts_are_posix_shell() -> None:
         assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_every_test_module_says_what_kind_it_is() -> None:
+    kind = re.compile(r"pytest\.mark\.(unit|component|e2e)\b")
+    modules = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert [name(file) for file in modules if not kind.search(file.read_text("utf-8"))] == []
+
+
+def test_fuzzing_is_not_held_to_the_examples_of_every_day() -> None:
+    fixed = re.compile(r"max_examples=\d+\s*[,)]")
+    modules = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert [name(file) for file in modules if fixed.search(file.read_text("utf-8"))] == []
+
+
 def test_e2e_tests_are_where_run_looks_for_them() -> None:
     marked = {
         file.relative_to(ROOT / "tests").parts[0]

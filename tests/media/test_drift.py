@@ -14,6 +14,7 @@ from media.clock import ShowClock
 from media.drift import STEP_WINDOWS, WINDOW, WINDOWS, Drift, lower_hull
 from media.model import TICKS_PER_SECOND, Codec, Packet
 from media.timeline import Repair, Timeline
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -178,7 +179,7 @@ points = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(points)
 def test_the_line_lies_below_every_delay_and_touches_one(steps: list[tuple[int, int]]):
     at = 0

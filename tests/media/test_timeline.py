@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from media.clock import START_TICKS, ShowClock
 from media.model import Codec, Packet
 from media.timeline import MAX_AHEAD, Repair, Timeline
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -192,7 +193,7 @@ step = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(step, max_size=60), st.integers(0, 10**9))
 def test_any_sequence_yields_rising_times(steps: list, floor: int):
     run = Run(floor=floor)

@@ -20,6 +20,7 @@ from media.timeline import (
     Repair,
     Timeline,
 )
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -206,7 +207,7 @@ class Encoders(RuleBasedStateMachine):
 
 
 Encoders.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=12, deadline=None, database=None
+    max_examples=examples(25, fuzz=2000), stateful_step_count=12, deadline=None, database=None
 )
 TestEncoders = Encoders.TestCase
 TestEncoders.pytestmark = [pytest.mark.unit]

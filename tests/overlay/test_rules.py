@@ -17,6 +17,7 @@ from overlay.timeline import Timeline
 from overlay.times import format_ms
 from tests.overlay.readers import dateranges
 from tests.overlay.stage import EPOCH_MS, HandStream
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -64,7 +65,7 @@ def play(steps):
         yield timeline, now
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(STEP, max_size=25))
 def test_a_slot_is_never_held_twice_and_limits_hold(steps):
     for timeline, now in play(steps):
@@ -83,7 +84,7 @@ def test_a_slot_is_never_held_twice_and_limits_hold(steps):
             assert before.end_ms <= after.at_ms
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(STEP, max_size=25))
 def test_tags_once_published_only_gain_a_duration(steps):
     stream = HandStream("s")
@@ -100,7 +101,7 @@ def test_tags_once_published_only_gain_a_duration(steps):
             seen[name] = tag
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(STEP, max_size=25))
 def test_the_state_follows_from_the_tags_alone(steps):
     """What a player can reconstruct of the tags is what the server says is active."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from delivery.whep.missing import MOST_NS, REMEMBERED, Missing
 from tests.delivery.whep.bench import MS
+from tests.support.examples import examples
 from webrtc.twcc import TransportFeedback
 
 pytestmark = pytest.mark.unit
@@ -142,7 +143,7 @@ def test_feedback_of_packets_that_nobody_sent_means_nothing() -> None:
     assert missing.feedback(told(8, [0])) == []
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.sets(st.integers(0, 300), max_size=30))))
 def test_whatever_is_told_each_packet_is_missing_once(
     reports: list[tuple[int, set[int]]],

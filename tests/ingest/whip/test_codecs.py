@@ -16,6 +16,7 @@ from media.bitstream import av1, nal
 from media.model import Codec, Kind
 from tests.ingest.whip.publisher import MS, SECOND, VIDEO_SSRC, World, answer
 from tests.media.bitstream import clips
+from tests.support.examples import examples
 from tests.webrtc.payloads.network import Packetizer
 from tests.webrtc.payloads.test_ffmpeg import encode, ivf_frames
 from webrtc.extensions import Extensions
@@ -154,7 +155,7 @@ def test_a_loss_costs_pictures_up_to_the_next_key(
     assert decoded(world, codec) == len(pictures)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40, fuzz=2000), deadline=None)
 @given(
     codec=st.sampled_from([Codec.H264, Codec.VP8, Codec.VP9]),
     seed=st.integers(0, 2**32),

@@ -31,6 +31,7 @@ from media.bitstream.av1_sequence import parse_sequence_header
 from media.bitstream.bits import BitReader
 from media.model import Codec
 from tests.media.bitstream import clips
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=12))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(data=st.one_of(st.binary(max_size=256), mutated()), index=st.integers(0, len(PARSERS) - 1))
 def test_only_bitstream_errors_escape(data: bytes, index: int) -> None:
     started = time.process_time()

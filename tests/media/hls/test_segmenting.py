@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from config.settings import HlsSettings
@@ -100,7 +100,6 @@ STEP = st.one_of(
     broken=st.sets(st.integers(1, 6), max_size=2),
     kind=st.sampled_from([Kind.VIDEO, Kind.AUDIO]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_timing_breaks_the_list(steps, keys, starts, reorder, gaps, broken, kind):
     offsets = [0]
     for start in starts:

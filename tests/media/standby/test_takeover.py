@@ -14,6 +14,7 @@ from media.programme import Feeder
 from media.standby.contest import TAKEOVERS, WINDOW_NS, Contest
 from media.standby.source import SourceState
 from tests.media.standby.test_switcher import AAC, Encoder, Studio, h264
+from tests.support.examples import FUZZ, examples
 
 pytestmark = pytest.mark.component
 
@@ -377,7 +378,7 @@ def test_of_two_that_fight_for_a_key_one_stays(studio: Studio):
     assert studio.stream.refusal(BACKUP) is None
 
 
-@settings(max_examples=8, derandomize=True)
+@settings(max_examples=examples(8, fuzz=500), derandomize=not FUZZ)
 @given(
     every_s=st.tuples(*[st.sampled_from([0.2, 1.0, 3.0])] * 3),
     key_after=st.tuples(*[st.integers(0, 59)] * 3),
