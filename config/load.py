@@ -54,6 +54,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class Misconfigured(ValueError):
+    """A setting names something that cannot be used; the text says which, and why."""
+
+
 class _Reader:
     """Collects values and problems from the sources, in rising precedence."""
 

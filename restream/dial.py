@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
+from config.load import Misconfigured
 from restream.addresses import AllowList, check
 from restream.resolve import Resolver
 
@@ -38,14 +39,20 @@ class NetworkDialer:
     ) -> None:
         """`certificates`: PEM file of authorities to trust beside the system's.
 
-        Raises OSError where it cannot be read.
+        Raises `Misconfigured` where it cannot be used.
         """
         self._allow = allow
         self._timeout_s = timeout_s
         self._resolver = Resolver()
         self._tls = ssl.create_default_context()
         if certificates is not None:
-            self._tls.load_verify_locations(certificates)
+            try:
+                self._tls.load_verify_locations(certificates)
+            except OSError as err:  # ssl.SSLError is one
+                raise Misconfigured(
+                    f"restream.tls_certificates {certificates} cannot be used: "
+                    f"{getattr(err, 'reason', None) or err.strerror or err}."
+                ) from err
 
     async def dial(self, endpoint: Endpoint, make: Callable[[], Link]) -> Link:
         """Connect to the first address that answers; each has `timeout_s`."""

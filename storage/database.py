@@ -16,6 +16,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from config.load import Misconfigured
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -35,7 +37,7 @@ class DatabaseUnavailable(Exception):
     """The database could not be read or written; the text says why and what to do."""
 
 
-class DatabaseMisconfigured(ValueError):
+class DatabaseMisconfigured(Misconfigured):
     """The database URL cannot be used; the text never repeats the URL (it may hold a password)."""
 
 

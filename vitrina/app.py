@@ -71,8 +71,8 @@ async def serve(
 ) -> None:
     """Run the server until cancelled; then end playlists, let players read that, and close.
 
-    Raises `OSError` where a port cannot be bound, `DatabaseUnavailable` and
-    `DatabaseMisconfigured` where the database cannot be used.
+    Raises `OSError` where a port cannot be bound, `DatabaseUnavailable` where the database cannot
+    be used, `Misconfigured` where a setting names what cannot be.
     """
     telemetry = telemetry or Telemetry()
     database = Database(database_url(settings))

@@ -78,6 +78,7 @@ def examine(settings: Settings) -> list[Finding]:
     found += _data(settings)
     found += _ports(settings)
     found += _certificate(settings)
+    found += _files(settings)
     found += _webrtc(settings)
     found += [_descriptors(), _cores()]
     return found
@@ -207,6 +208,26 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding(what=what, state=str(rtmp.tls_certificate))
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    named = [
+        ("slate.image", settings.slate.image),
+        ("slate.font", settings.slate.font),
+        ("restream.tls_certificates", settings.restream.tls_certificates),
+        *((f"slate_image of {each.name}", each.slate_image) for each in settings.streams.list),
+    ]
+    for setting, path in named:
+        if path is None:
+            continue
+        try:
+            path.open("rb").close()
+        except OSError as err:
+            mend = "correct the path, or let this user read the file"
+            state = f"{path}: {err.strerror}"
+            yield Finding(what=setting, state=state, mend=mend, serious=True)
+        else:
+            yield Finding(what=setting, state=str(path))
 
 
 def _webrtc(settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from storage.database import DatabaseMisconfigured, DatabaseUnavailable
+from config.load import Misconfigured
+from storage.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -101,7 +102,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _traceback_of(error: BaseException) -> BaseException | None:
     """None where the sentence says it all."""
-    if isinstance(error, DatabaseMisconfigured | DatabaseUnavailable):
+    if isinstance(error, Misconfigured | DatabaseUnavailable):
         return None
     return None if isinstance(error, OSError) and error.errno in _EXPLAINED else error
 
@@ -118,6 +119,6 @@ def explain(error: BaseException) -> str:
     """Return one sentence about an error that ends the process."""
     if isinstance(error, OSError) and error.errno in _EXPLAINED:
         return f"{error.strerror or error}: {_EXPLAINED[error.errno]}"
-    if isinstance(error, DatabaseMisconfigured | DatabaseUnavailable):
+    if isinstance(error, Misconfigured | DatabaseUnavailable):
         return str(error)
     return f"{type(error).__name__}: {error}"

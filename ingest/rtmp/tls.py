@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from config.load import Misconfigured
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 log = structlog.get_logger(__name__)
 
 
-class CertificateUnusable(ValueError):
+class CertificateUnusable(Misconfigured):
     """The files are missing, not PEM, or do not belong together; the text says which setting."""
 
 

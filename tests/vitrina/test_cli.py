@@ -128,6 +128,17 @@ def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path: Path) -> None:
+    done = vitrina(
+        *("serve", "--set", "http.host=127.0.0.1", "--set", "http.port=0", "--set", "rtmp.port=0"),
+        *("--set", f"restream.tls_certificates={tmp_path}/none.pem"),
+        data=tmp_path,
+    )
+    assert done.returncode == 1
+    assert f"restream.tls_certificates {tmp_path}/none.pem cannot be used: No such" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_names_what_stands_in_the_way(tmp_path: Path) -> None:
     with socket.socket() as taken, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         taken.bind(("127.0.0.1", 0))
@@ -156,6 +167,7 @@ def test_doctor_tries_the_encoder_and_the_certificate(tmp_path: Path) -> None:
         *("doctor", "--set", "http.port=0", "--set", "rtmp.port=0", "--set", "rtmp.tls_port=0"),
         *("--set", f"rtmp.tls_certificate={tmp_path}/pair.pem"),
         *("--set", f"rtmp.tls_key={tmp_path}/pair.pem", "--set", "ladder.encoder=libx265"),
+        *("--set", f"slate.image={tmp_path}/none.png"),
         data=tmp_path,
     )
     assert done.returncode == 1
@@ -163,3 +175,4 @@ def test_doctor_tries_the_encoder_and_the_certificate(tmp_path: Path) -> None:
     assert "mend: --set ladder.encoder=libx264" in done.stdout
     assert "ok    port 0 (rtmps): free" in done.stdout
     assert f"FAIL  certificate (rtmps): rtmp.tls_certificate {tmp_path}/pair.pem" in done.stdout
+    assert f"FAIL  slate.image: {tmp_path}/none.png: No such file or directory" in done.stdout
