@@ -24,11 +24,13 @@ pytestmark = pytest.mark.component
 
 
 async def transcode(clip: Clip, boundaries: list[int] | None = None) -> Recorder:
+    ladder = plan(clip.format)
     async with running() as (transcoder, recorder, _meter):
-        transcoder.configure(plan(clip.format), video=clip.format, audio=None)
+        transcoder.configure(ladder, video=clip.format, audio=None)
         feed(transcoder, clip, clip.keys if boundaries is None else boundaries)
         await recorder.until(lambda: len(recorder.packets) > 0)
     assert recorder.lost == []
+    assert set(recorder.packets) == {rung.name for rung in ladder.rungs}
     return recorder
 
 
