@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from media.colour import video_range
@@ -54,7 +54,7 @@ def render_multivariant(
         out.append("#EXT-X-INDEPENDENT-SEGMENTS")
     if chapters_uri is not None:
         out.append(f'#EXT-X-SESSION-DATA:DATA-ID="{CHAPTERS_DATA_ID}",URI="{chapters_uri}"')
-    if video:
+    if video or len(audio) > 1:
         languages = [item.language for item in audio]
         for index, item in enumerate(audio):
             label = item.name if index else audio_label
@@ -65,7 +65,8 @@ def render_multivariant(
     for item in sorted(video, key=_order):
         out += [_variant(item, audio, ranges=ranges), _uri(item)]
     if not video:
-        out += [line for item in audio for line in (_variant(item, []), _uri(item))]
+        # One variant: of several, players would choose a language by its bit rate.
+        out += [_variant(*_sound_alone(audio)), _uri(audio[0])]
     return ("\n".join(out) + "\n").encode()
 
 
@@ -96,6 +97,15 @@ def resolution(item: RenditionInfo) -> str | None:
     across, down = fmt.sar
     width = round(fmt.width * across / down) if across > 0 and down > 0 else fmt.width
     return f"{width}x{fmt.height}"
+
+
+def _sound_alone(
+    audio: Sequence[RenditionInfo],
+) -> tuple[RenditionInfo, Sequence[RenditionInfo]]:
+    """Return a variant without pictures and its group; what it is itself is counted once."""
+    if len(audio) == 1:
+        return audio[0], ()
+    return replace(audio[0], peak_bps=0, average_bps=0), audio
 
 
 def _order(item: RenditionInfo) -> tuple[bool, int, int]:

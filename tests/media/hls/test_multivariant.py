@@ -71,6 +71,21 @@ def test_audio_alone_is_one_variant():
     assert not playlist.media
 
 
+def test_sound_alone_in_two_languages_is_one_variant_with_a_choice():
+    """As variants of their own, a player would change the language with its bandwidth."""
+    german = replace(AUDIO, name="audio-de", peak_bps=150_000, language="de")
+    text = render_multivariant([replace(AUDIO, language="en"), german]).decode()
+    playlist = m3u8.loads(text)
+    (variant,) = playlist.playlists
+    assert variant.uri == "audio/index.m3u8"
+    assert variant.stream_info.audio == "audio"
+    assert (variant.stream_info.bandwidth, variant.stream_info.codecs) == (150_000, "mp4a.40.2")
+    assert [(m.uri, m.language, m.default) for m in playlist.media] == [
+        ("audio/index.m3u8", "en", "YES"),
+        ("audio-de/index.m3u8", "de", "NO"),
+    ]
+
+
 def test_resolution_is_the_size_at_which_to_display():
     text = render_multivariant([info("source", 576, 1, sar=(64, 45))]).decode()
     assert "RESOLUTION=1456x576" in text
