@@ -45,6 +45,8 @@ class Lineup:
         """Renditions whose packets as they came wait for the worker's last ones."""
         self._coded_ends: dict[str, int] = {}
         """Until when the worker has fed each rendition."""
+        self._chosen: dict[str, TrackFormat] = {}
+        """What viewers of each rendition chose it by."""
         self._ready = asyncio.Event()
 
     def get(self, name: str) -> Rendition | None:
@@ -99,11 +101,18 @@ class Lineup:
         if handover is not None:
             handover.hold(track_format)
         else:
+            self._choose(name, track_format)
             self.renditions[name].set_format(track_format)
 
     def set_coded_format(self, name: str, track_format: TrackFormat, *, declared_bps: int) -> None:
         """Tell a rendition the worker's format; `declared_bps` counts until it is measured."""
+        self._choose(name, track_format)
         self.renditions[name].set_format(track_format, declared_bps=declared_bps)
+
+    def _choose(self, name: str, track_format: TrackFormat) -> None:
+        known = self._chosen.get(name)
+        if known is None or (plays(known, track_format) and plays(track_format, known)):
+            self._chosen[name] = track_format
 
     def push(self, name: str, packet: Packet) -> None:
         """Pass on a packet as it came, unless its rendition is not fed or waits for a key frame."""
@@ -221,6 +230,27 @@ class Lineup:
         playable = [r for r in self.renditions.values() if r.format and r.edge is not None]
         return sorted(playable, key=_order)
 
+    def offered(self, name: str) -> TrackFormat | None:
+        """Return what a player has to decode to stay with a rendition, None before any format.
+
+        A slate is H.264 in any show: who comes then has to know what follows it.
+        """
+        rendition = self.renditions.get(name)
+        current = rendition.format if rendition is not None else None
+        chosen = self._chosen.get(name)
+        if chosen is None or current is None or plays(current, chosen):
+            return current
+        return chosen if plays(chosen, current) else current
+
+    def offers(self) -> Sequence[tuple[Rendition, TrackFormat]]:
+        """Return the renditions that can be played, each with the format to choose it by.
+
+        That is `offered`; but where no pictures would then be left for everybody, what plays now.
+        """
+        listed = [(r, r.format) for r in self.listed() if r.format is not None]
+        stays = [(r, self.offered(r.name) or now) for r, now in listed]
+        return stays if any(plays_everywhere(f) for _, f in stays) else listed
+
     def check_ready(self, *, deadline_passed: bool) -> None:
         """Let those go who wait for the ladder to be known."""
         if deadline_passed or len(self.listed()) == len(self.renditions) > 0:
@@ -256,9 +286,14 @@ def fits_hls(pictures: TrackFormat) -> bool:
     return pictures.codec is not Codec.VP8
 
 
+def plays_everywhere(pictures: TrackFormat) -> bool:
+    """Whether every player decodes these: 8-bit 4:2:0 H.264."""
+    return pictures.codec is Codec.H264 and (pictures.bit_depth, pictures.chroma) == (8, "4:2:0")
+
+
 def plays(chosen: TrackFormat, other: TrackFormat) -> bool:
-    """Whether a player that chose `chosen` decodes `other`: all play 8-bit 4:2:0 H.264."""
-    if other.codec is Codec.H264 and (other.bit_depth, other.chroma) == (8, "4:2:0"):
+    """Whether a player that chose `chosen` decodes `other`."""
+    if plays_everywhere(other):
         return True
     known = (chosen.codec, chosen.bit_depth, chosen.chroma)
     return (other.codec, other.bit_depth, other.chroma) == known

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from media.diagnosis.findings import Finding
     from media.hls.rendition import Rendition
+    from media.model import TrackFormat
     from media.registry import Registry
     from media.show import Show
     from media.standby.source import SourceView
@@ -82,7 +83,7 @@ class View:
         if show is None or (not show.on_air and self.stream.state is State.IDLE):
             raise NotLive(_IDLE.get(self.stream.state, "The stream is not live."))
         await show.lineup.wait_ready(READY_WAIT_S)
-        listed = show.lineup.listed()
+        listed = show.lineup.offers()
         if not listed:
             raise NotLive("The encoder has connected, but no picture or sound has arrived yet.")
         now = time.monotonic()
@@ -90,7 +91,7 @@ class View:
         if cached and cached[0] is show and cached[1] == len(listed) and now < cached[2] + CACHE_S:
             return cached[3]
         chapters = f"/live/{self.name}/chapters.json"
-        body = render_multivariant([_info(r, show) for r in listed], chapters_uri=chapters)
+        body = render_multivariant([_info(r, f, show) for r, f in listed], chapters_uri=chapters)
         self._multivariant = (show, len(listed), now, body)
         return body
 
@@ -173,12 +174,11 @@ def _source(source: SourceView) -> dict[str, object]:
     }
 
 
-def _info(rendition: Rendition, show: Show) -> RenditionInfo:
-    assert rendition.format is not None
+def _info(rendition: Rendition, track_format: TrackFormat, show: Show) -> RenditionInfo:
     peak, average = rendition.bandwidth()
     return RenditionInfo(
         name=rendition.name,
-        format=rendition.format,
+        format=track_format,
         peak_bps=round(peak * HEADROOM),
         average_bps=average,
         frame_rate=show.frame_rate if rendition.kind is Kind.VIDEO else None,

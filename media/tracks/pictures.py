@@ -38,6 +38,8 @@ WAIT = TICKS_PER_SECOND
 MAX_PACKETS = 512
 MAX_BYTES = 16 * 2**20
 """Bounds of what waits."""
+MAX_NAMES = 16
+"""Renditions of a show that tracks have fed: they stay listed, and rungs go on in them."""
 USUAL_FRAME = TICKS_PER_SECOND // 30
 LONGEST_FRAME = TICKS_PER_SECOND // 10
 
@@ -58,6 +60,8 @@ class _Track:
     """Media sequence number of the newest segment that began with a key frame of its own."""
     missed: int = 0
     given_up: bool = False
+    refused: bool = False
+    """There is no rendition for it any more."""
 
     def leave(self) -> None:
         self.name = self.format = None
@@ -96,6 +100,8 @@ class PictureTracks:
         self._now_ms = now_ms
         self._realtime = realtime
         self._tracks: dict[int, _Track] = {}
+        self._opened: set[str] = set()
+        """Every rendition that a track of the show has fed."""
         self._waiting: deque[Packet] = deque()
         self._waiting_bytes = 0
         self._main: int | None = None
@@ -130,6 +136,7 @@ class PictureTracks:
             self._tracks[number] = _Track(number=number, announced=track_format)
         elif track.announced != track_format:
             track.announced = track_format
+            track.refused = False
             if track.name is not None:
                 self._interrupt(track, track.name)
                 self.stale = True
@@ -206,10 +213,16 @@ class PictureTracks:
         return rendition.edge if rendition is not None else None
 
     def _join(self, track: _Track) -> None:
-        if track.given_up:
+        if track.given_up or track.refused:
             return
+        name = self._free_name(track.announced)
+        if name not in self._opened and len(self._opened) >= MAX_NAMES:
+            track.refused = True
+            log.warning("track without a rendition", stream=self._stream, track=track.number)
+            return
+        self._opened.add(name)
         track.format = track.announced
-        track.name = self._free_name(track.announced)
+        track.name = name
         self._lineup.open(track.name, Kind.VIDEO)
         self._lineup.hold([track.name])
 
@@ -225,8 +238,7 @@ class PictureTracks:
 
     def _suits(self, name: str, track_format: TrackFormat) -> bool:
         """Whether those who chose the rendition by its CODECS can decode these pictures."""
-        rendition = self._lineup.get(name)
-        known = rendition.format if rendition is not None else None
+        known = self._lineup.offered(name)
         return known is None or plays(known, track_format)
 
     @property
@@ -252,7 +264,7 @@ class PictureTracks:
         boundary = self._boundary_at(packet)
         if track.name is None:
             # The worker feeds its rendition still; once it fits it takes over.
-            fits = boundary is not None and not track.given_up
+            fits = boundary is not None and not (track.given_up or track.refused)
             self.stale |= fits and self._passing and self._on_air()
             return
         if track.announced is not track.format:

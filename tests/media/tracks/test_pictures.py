@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from media.programme import Feeder
 from media.publication import Publication
 from media.settling import TrackChange
 from media.slate.desk import SlateRecipe
+from media.tracks.pictures import MAX_NAMES
 from tests.media.standby.test_switcher import Encoder, h264
 from tests.media.standby.test_switcher import Studio as Pair
 from tests.media.test_realtime import Ear
@@ -415,6 +417,84 @@ async def test_the_slate_goes_on_in_the_renditions_of_tracks(
         assert not any(gap for _, _, gap in segments(text)), name
         body = studio.bytes_of(name, text)
         assert all(payload in body for payload in studio.sent[track][60:240]), name
+
+
+async def test_an_encoder_of_ever_other_sizes_does_not_add_renditions_without_end(
+    large: Clip, small: Clip
+):
+    """Each would be encoded until the show ends."""
+    studio = Studio()
+    for number in range(MAX_NAMES + 4):
+        lines = 100 + 2 * number
+        studio.begin(large.format, AAC)
+        studio.tracks[1] = (small, 0)
+        sized = replace(small.format, width=lines * 2, height=lines)
+        studio.show.change_track(TrackChange(track=1, kind=Kind.VIDEO, format=sized))
+        studio.show_clips(large, range(70))
+        used = [t.used_as for t in studio.show.tracks() if t.number == 1]
+        assert used == [f"{lines}p" if number < MAX_NAMES else None]
+    assert studio.worker is not None
+    assert len(studio.worker.plans[-1].rungs) <= MAX_NAMES + len(LADDER.rungs)
+
+
+class HevcStudio(Studio):
+    """Whatever the encoder sends is called HEVC: nothing here decodes it."""
+
+    def _push(self, codec: Codec, dts: int, key: bool, payload: bytes) -> None:
+        super()._push(Codec.HEVC if codec is Codec.H264 else codec, dts, key, payload)
+
+    def announce(self, number: int, clip: Clip, *, late: int = 0) -> None:
+        self.tracks[number] = (clip, late)
+        self.show.change_track(TrackChange(track=number, kind=Kind.VIDEO, format=hevc(clip)))
+
+
+def hevc(clip: Clip) -> TrackFormat:
+    return replace(clip.format, codec=Codec.HEVC, codec_string="hvc1.1.6.L93.B0")
+
+
+async def test_hevc_tracks_return_to_their_renditions_after_every_slate(
+    large: Clip, middle: Clip, small: Clip
+):
+    """The slate is H.264: those who watch know HEVC still, and no rung is made for others."""
+    studio = HevcStudio(slate=SlateRecipe(text="Back soon", image=None))
+    for _ in range(3):
+        studio.begin(hevc(large), AAC)
+        studio.announce(1, middle)
+        studio.announce(2, small)
+        studio.show_clips(large, range(200), worker=middle)
+        assert studio.show.feeder is Feeder.ENCODER
+        assert sorted(studio.names()) == ["144p", "180p", "audio", "source"]
+        used = {t.number: t.used_as for t in studio.show.tracks() if t.format.kind is Kind.VIDEO}
+        assert used == {0: "source", 1: "180p", 2: "144p"}
+        assert studio.worker is not None
+        assert not studio.worker.plans or studio.worker.plans[-1].empty
+        studio.show.end_run()
+        studio.wait_with_slate(3, worker=middle)
+        assert studio.show.feeder is Feeder.SLATE
+
+
+@pytest.mark.parametrize("rungs", [True, False])
+async def test_who_comes_during_a_slate_is_told_what_follows_it(
+    large: Clip, small: Clip, rungs: bool
+):
+    """Else a player without HEVC would choose the source by its slate, and lose the show."""
+    studio = HevcStudio(
+        LADDER if rungs else LadderSettings(enabled=False),
+        slate=SlateRecipe(text="Back soon", image=None),
+    )
+    studio.begin(hevc(large), AAC)
+    studio.show_clips(large, range(100), worker=small)
+    codecs = {r.name: f.codec for r, f in studio.show.lineup.offers()}
+    assert codecs["source"] is Codec.HEVC
+    studio.show.end_run()
+    studio.wait_with_slate(3, worker=small)
+    source = studio.rendition("source")
+    assert source.format is not None
+    assert source.format.codec is Codec.H264
+    codecs = {r.name: f.codec for r, f in studio.show.lineup.offers()}
+    # Without a rung there is nothing else to choose, and an H.264 encoder may follow.
+    assert codecs["source"] is (Codec.HEVC if rungs else Codec.H264)
+    assert not rungs or codecs["144p"] is Codec.H264
 
 
 async def test_two_tracks_of_the_same_lines_have_names_of_their_own(large: Clip, small: Clip):
