@@ -51,5 +51,5 @@ async def authorize(key: str, *stores: KeyStore) -> Grant:
             owner = await store.find(digest)
             if owner is not None:
                 role = Role.BACKUP if owner.backup else Role.PRIMARY
-                return Grant(stream=owner.stream, role=role)
+                return Grant(stream=owner.stream, role=role, key_digest=digest)
     raise KeyRefused(REFUSED_TEXT)

@@ -67,6 +67,8 @@ class Grant:
     role: Role = Role.PRIMARY
     limits: Limits | None = None
     """Bounds of this publisher; None: those of the server."""
+    key_digest: str | None = field(default=None, repr=False, compare=False)
+    """Of the key that let it in; None after a login."""
 
 
 class Publication(Protocol):

@@ -44,6 +44,8 @@ class Gate:
         self._limits = settings.limits
         self._own_limits = {s.name: s.limits for s in settings.streams.list}
         self._allow = {s.name: AddressRule(s.allow) for s in settings.streams.list}
+        self._last: dict[tuple[str, Role], str | None] = {}
+        """Digest of the key that let the newest publisher of a role in; None after a login."""
 
     async def authorize(self, approach: Approach) -> Grant:
         """Find the stream of the key or the login, then ask the hook; raises `KeyRefused`.
@@ -58,12 +60,26 @@ class Gate:
                 reason=Refusal.ADDRESS,
             )
         stream = self._registry.get(grant.stream)
-        rival = stream.refusal(grant.role) if stream is not None else None
+        rival = None
+        if stream is not None and not await self._key_changed(grant):
+            rival = stream.refusal(grant.role)
         if rival is not None:
             raise KeyRefused(rival, reason=Refusal.CONTESTED)
         closer = await self._hook.ask(approach, grant) if self._hook is not None else None
         own = self._own_limits.get(grant.stream)
         return replace(grant, limits=narrow(self._limits, own, closer))
+
+    async def _key_changed(self, grant: Grant) -> bool:
+        """Whether who publishes now came with a key that is void: it keeps nobody out."""
+        last = self._last.get((grant.stream, grant.role))
+        if last is None or last == grant.key_digest:
+            return False
+        for keys in (self._configured, self._store):
+            owner = await keys.find(last)
+            if owner is not None:
+                role = Role.BACKUP if owner.backup else Role.PRIMARY
+                return (owner.stream, role) != (grant.stream, grant.role)
+        return True
 
     async def _identify(self, approach: Approach) -> Grant:
         if approach.user is None:
@@ -92,7 +108,10 @@ class Gate:
         on_key_wanted: Callable[[], None] | None = None,
     ) -> Publication:
         """Start a publisher's run on a stream."""
-        return self._registry.add(grant.stream).publish(
+        stream = self._registry.add(grant.stream)
+        known = {place: last for place, last in self._last.items() if self._registry.get(place[0])}
+        self._last = {**known, (grant.stream, grant.role): grant.key_digest}
+        return stream.publish(
             protocol=protocol,
             wrap_ticks=wrap_ticks,
             on_revoked=on_revoked,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pytest
 
 from config.settings import Settings
+from ingest.auth import key_digest
 from ingest.source import Approach, KeyRefused, Refusal
 from media.model import Role
-from storage.streams import StreamRecord
+from storage.streams import KeyOwner, StreamRecord
 from vitrina.gate import Admin, Gate
 
 pytestmark = pytest.mark.unit
@@ -157,6 +158,44 @@ async def test_who_fights_for_a_stream_is_refused_and_the_hook_not_asked():
         await door.authorize(approach())
     assert refused.value.reason is Refusal.CONTESTED
     assert (await door.authorize(approach("b"))).role is Role.BACKUP
+
+
+async def test_who_has_a_void_key_keeps_nobody_out():
+    """Its owner changed the key because somebody else had it, and may be fighting for it still."""
+
+    class Contested:
+        fights = False
+
+        def refusal(self, role):
+            return "Another encoder is publishing." if self.fights else None
+
+        def publish(self, **_):
+            return None
+
+    class Keys:
+        keys = {"old": KeyOwner(stream="s"), "b": KeyOwner(stream="s", backup=True)}  # noqa: RUF012
+
+        async def find(self, digest):
+            return next((o for key, o in self.keys.items() if key_digest(key) == digest), None)
+
+    stream, names, keys = Contested(), Names(), Keys()
+    names.add = lambda _name: stream
+    names.streams["s"] = stream
+    door = Gate(settings=Settings(), store=keys, registry=names)
+    door.open(await door.authorize(approach("old")), protocol="rtmp", wrap_ticks=1, on_revoked=len)
+    stream.fights = True
+    with pytest.raises(KeyRefused, match="Another encoder"):
+        await door.authorize(approach("old"))
+    keys.keys = {"new": keys.keys["old"], "b": keys.keys["b"]}
+    with pytest.raises(KeyRefused, match="unknown or disabled"):
+        await door.authorize(approach("old"))
+    grant = await door.authorize(approach("new"))
+    door.open(grant, protocol="rtmp", wrap_ticks=1, on_revoked=len)
+    # Two with the new key are rivals again, and the backup's key was not changed.
+    for key in ("new", "b"):
+        with pytest.raises(KeyRefused, match="Another encoder"):
+            await door.authorize(approach(key))
+    assert key_digest("new") not in repr(grant)
 
 
 def login(key="", **query):
