@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 KEEP_ROUTES = 30 * TICKS_PER_SECOND
 """No worker is further behind: what a rung fed before a change may still come."""
+MOST_SIZES = 6
+"""Sizes of an encoder's tracks that are made in their place: as many as OBS sends."""
 NEAR = 0.75
 """A rung with at least this share of the lines of an encoder's smallest track is not worth making:
 the encoder decides on the ladder down to there."""
@@ -166,7 +168,7 @@ class Ladder:
         due = {lines_of(name) for name in listed}
         sizes = Sizes(
             without=self._covered(tracks) - due,
-            also={lines_of(name) for name in listed & self._from_tracks},
+            also=spread({lines_of(name) for name in listed & self._from_tracks}),
         )
         plan = plan_ladder(
             video, audio, self._settings, reencode_source=not passthrough, sizes=sizes
@@ -291,6 +293,15 @@ class Ladder:
 
     def _no_slate(self, serial: int, answer: SlateLoop | str) -> None:
         log.debug("nobody waits for this slate", stream=self._stream, serial=serial)
+
+
+def spread(sizes: set[int]) -> set[int]:
+    """Return `MOST_SIZES` of them at most, the smallest and the largest among them."""
+    if len(sizes) <= MOST_SIZES:
+        return sizes
+    ordered = sorted(sizes)
+    last = len(ordered) - 1
+    return {ordered[round(number * last / (MOST_SIZES - 1))] for number in range(MOST_SIZES)}
 
 
 def lines_of(name: str) -> int:

@@ -1,12 +1,13 @@
 """Whatever two encoders, the slate and a worker do together, a stream keeps its promises.
 
 As `tests.media.test_show_scenarios`, but through a real `Stream`: roles, takeover, standby, grace,
-opening ahead. Afterwards one sound encoder must be enough to bring the show back.
+opening ahead, several tracks. Afterwards one sound encoder must be enough to bring the show back.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from media.clock import ShowClock
 from media.hls.lint import PlaylistLinter
 from media.hls.seams import NoMetadata
 from media.meter import NoMeter
-from media.model import TICKS_PER_SECOND, Kind, Packet, Role
+from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, Role
 from media.programme import Feeder
 from media.publication import Publication
 from media.show import Show
@@ -36,19 +37,45 @@ from tests.media.test_show_scenarios import (
     Encoder,
     Worker,
     World,
-    packet,
     pictures,
 )
 
 pytestmark = pytest.mark.component
 
 
+@dataclass(frozen=True)
+class Further:
+    """Tracks of an encoder beside its main ones: `sounds` of them, and pictures of a size."""
+
+    size: tuple[int, int] | None = None
+    sounds: int = 0
+    first: bool = False
+    """Pictures go ahead of the main ones of their time."""
+
+    def beside(self, main: Packet, number: int) -> list[Packet]:
+        """Return what goes out with a packet of a main track; `number` in its group."""
+        if main.kind is Kind.AUDIO:
+            sounds = self.sounds if main.codec is Codec.AAC else 0
+            return [main, *(replace(main, track=1 + n) for n in range(sounds))]
+        if self.size is None:
+            return [main]
+        units = pictures(self.size).units
+        own = replace(main, track=1, payload=units[min(number, len(units) - 1)])
+        return [own, main] if self.first else [main, own]
+
+
+NONE = Further()
+
+
 class Line:
     """One encoder and its way to the stream."""
 
-    def __init__(self, studio: Studio, role: Role, encoder: Encoder) -> None:
+    def __init__(self, studio: Studio, role: Role, encoder: Encoder, further: Further) -> None:
         self.studio = studio
         self.encoder = encoder
+        self.further = further
+        self.number = 0
+        """Of the next picture in its group."""
         self.stopped_ns = 0
         """It sends nothing until then."""
         self.stalled_ns = 0
@@ -64,10 +91,18 @@ class Line:
             self.publication.set_format(0, pictures(self.encoder.size).format)
         if self.encoder.sound:
             self.publication.set_format(0, FORMATS[self.encoder.sound])
+        if self.encoder.size and self.further.size:
+            self.publication.set_format(1, pictures(self.further.size).format)
+        if self.encoder.sound and FORMATS[self.encoder.sound].codec is Codec.AAC:
+            for number in range(self.further.sounds):
+                self.publication.set_format(1 + number, FORMATS[self.encoder.sound])
 
     def change(self, size: tuple[int, int] | None, sound: str | None) -> None:
         encoder = self.encoder
+        for number in range(self.further.sounds if sound != encoder.sound else 0):
+            self.publication.drop_track(1 + number, Kind.AUDIO)
         if size is None and encoder.size is not None:
+            self.publication.drop_track(1, Kind.VIDEO)
             self.publication.drop_track(0, Kind.VIDEO)
         elif size is not None and encoder.size is None:
             encoder.next_picture = encoder.source_ms
@@ -85,11 +120,14 @@ class Line:
         now_ns = self.studio.now_ns
         if now_ns < self.stopped_ns or self.publication.closed:
             return
-        self.held += made
+        for p in made:
+            if p.kind is Kind.VIDEO:
+                self.number = 0 if p.key else self.number + 1
+            self.held += self.further.beside(p, self.number)
         if now_ns >= self.stalled_ns:
             held, self.held = self.held, []
             for p in held:
-                self.publication.push(packet(p.codec, p.dts, p.pts, p.key, p.payload, now_ns))
+                self.publication.push(replace(p, arrived_ns=now_ns))
 
 
 class Host:
@@ -145,10 +183,10 @@ class Studio(World):
         self.older: list[Line] = []
         """Those that were taken over and still send."""
 
-    def publish(self, role: Role, encoder: Encoder) -> None:
+    def publish(self, role: Role, encoder: Encoder, further: Further = NONE) -> None:
         if (older := self.lines.pop(role, None)) is not None:
             self.older.append(older)
-        self.lines[role] = Line(self, role, encoder)
+        self.lines[role] = Line(self, role, encoder, further)
 
     def leave(self, role: Role) -> None:
         if (line := self.lines.pop(role, None)) is not None:
@@ -192,6 +230,7 @@ PUBLISH = st.tuples(
     st.booleans(),
     st.sampled_from([0, 5_000, 4_000_000_000]),
     st.sampled_from([0, 0, 200, 3000]),
+    st.sampled_from([NONE, Further(SIZES[0]), Further(SIZES[1], 2, first=True), Further(sounds=1)]),
 )
 STEPS = st.one_of(
     st.tuples(st.just("play"), st.integers(1, 40).map(lambda n: n * 100)),
@@ -228,7 +267,7 @@ async def act(studio: Studio, step: tuple[Any, ...]) -> None:
         case "play":
             await studio.pass_time(values[0])
         case "publish":
-            role, size, sound, frame_ms, gop_ms, reorder, source_ms, first_key_ms = values
+            role, size, sound, frame_ms, gop_ms, reorder, source_ms, first_key_ms, further = values
             encoder = Encoder(
                 size=size,
                 sound=sound,
@@ -239,7 +278,7 @@ async def act(studio: Studio, step: tuple[Any, ...]) -> None:
             )
             if first_key_ms:
                 encoder.last_key, encoder.number = source_ms - gop_ms + first_key_ms, 1
-            studio.publish(role, encoder)
+            studio.publish(role, encoder, further)
         case "leave":
             studio.leave(values[0])
         case "stop" if line is not None:
@@ -313,7 +352,8 @@ async def test_one_sound_encoder_brings_any_show_back(
     ladder: LadderSettings, slate: bool, grace_s: float, steps: list[tuple[Any, ...]]
 ):
     studio = Studio(ladder, slate=slate, grace_s=grace_s)
-    await act(studio, ("publish", Role.PRIMARY, SIZES[2], "aac", 33.4, 2000, False, 5_000, 0))
+    first = (SIZES[2], "aac", 33.4, 2000, False, 5_000, 0, Further(SIZES[0], 1))
+    await act(studio, ("publish", Role.PRIMARY, *first))
     await studio.pass_time(2000)
     for step in steps:
         await act(studio, step)

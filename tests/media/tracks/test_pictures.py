@@ -10,6 +10,7 @@ import pytest
 
 from config.settings import LadderSettings, RungSettings
 from media.diagnosis.findings import Code
+from media.ladder import MOST_SIZES
 from media.model import Codec, Kind, Packet, Role, TrackFormat
 from media.programme import Feeder
 from media.publication import Publication
@@ -434,7 +435,13 @@ async def test_an_encoder_of_ever_other_sizes_does_not_add_renditions_without_en
         used = [t.used_as for t in studio.show.tracks() if t.number == 1]
         assert used == [f"{lines}p" if number < MAX_NAMES else None]
     assert studio.worker is not None
-    assert len(studio.worker.plans[-1].rungs) <= MAX_NAMES + len(LADDER.rungs)
+    rungs = [rung.name for rung in studio.worker.plans[-1].rungs]
+    assert {"130p", "100p"} <= set(rungs)
+    assert len(rungs) <= MOST_SIZES + len(LADDER.rungs)
+    # Each of their viewers gets the next smaller one.
+    studio.show_clips(large, range(70, 200), worker=small)
+    for name in studio.names():
+        assert not segments(await studio.text(name))[-1][2], name
 
 
 class HevcStudio(Studio):
