@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from ingest.rtmp import flv
 from ingest.rtmp.adobe import AdobeLogins, LoggedIn, login_query
-from ingest.rtmp.amf0 import UNDEFINED, AmfValue, encode
+from ingest.rtmp.amf0 import UNDEFINED, AmfError, AmfValue, encode
 from ingest.rtmp.chunks import ChunkLimits, ChunkReader, ChunkWriter, Message
 from ingest.rtmp.connect import CAPS_RECONNECT, SERVER, ConnectInfo, read_connect, rejected, success
 from ingest.rtmp.errors import Fault, RtmpError
@@ -249,7 +249,12 @@ class ServerSession:
     def _data(self, message: Message) -> None:
         if self.state is not State.PUBLISHING:
             return
-        values = parse_data(message)
+        try:
+            values = parse_data(message)
+        except AmfError:
+            # Nothing that media cannot do without; the next message is none the worse for it.
+            self._tracks.dropped += 1
+            return
         if values and values[0] == "@setDataFrame":
             values = values[1:]
         if values and values[0] == "onMetaData" and len(values) > 1 and isinstance(values[1], dict):

@@ -200,7 +200,9 @@ async def test_amf0_truncated_recursive_or_huge_costs_nothing() -> None:
                 peer.send(whole(4, DATA, amf("onMetaData") + bomb, stream=1) + b"\xc9")
                 await peer.until_closed()
         assert set(server.meter.rejections) <= {"amf", "chunk"}
-        assert server.meter.rejections["amf"] > len(AMF_BOMBS)
+        # In a command it ends the connection; in a publisher's metadata it is only left out.
+        assert server.meter.rejections["chunk"] >= len(AMF_BOMBS)
+        assert server.meter.rejections["amf"] > len(AMF_BOMBS) // 2
         assert memory.peak < 4 * MIB
 
 

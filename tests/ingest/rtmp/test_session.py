@@ -544,6 +544,14 @@ def test_time_codes_and_other_data_are_dropped(live: Talk) -> None:
     assert live.send(data) == []
 
 
+@pytest.mark.parametrize("broken", [b"\x08\0\0\0\x01\0\x05width", b"\x63", b"\x0a\xff\xff\xff\xff"])
+def test_broken_metadata_costs_no_connection(live: Talk, broken: bytes) -> None:
+    """The encoder would send it again with every connection, and never be on air."""
+    assert live.send(whole(4, 18, amf("@setDataFrame", "onMetaData") + broken, stream=1)) == []
+    assert live.session.dropped == 1
+    assert live.send(whole(4, 18, amf("onMetaData", {"encoder": "x"}), stream=1))
+
+
 def test_goodbye_and_a_second_publication(live: Talk) -> None:
     bye = whole(3, 20, amf("FCUnpublish", 6, None, "key"))
     delete = whole(3, 20, amf("deleteStream", 7, None, 1))
