@@ -23,6 +23,7 @@ from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, Role
 from media.programme import Feeder
 from media.publication import Publication
 from media.show import Show
+from media.slate.silence import layout
 from media.standby.source import SourceRefused
 from media.stream import Stream
 from media.tap import Tap
@@ -328,8 +329,14 @@ async def comes_back(studio: Studio) -> None:
     assert show.feeder is Feeder.ENCODER
     assert studio.stream.state == "live"
     assert {r.name for r in show.lineup.listed()} >= {"source", "audio"}
+    main = show.lineup.get("audio")
+    assert main is not None
+    assert main.format is not None
     for rendition in show.lineup.listed():
         assert rendition.edge is not None
+        assert rendition.format is not None
+        if rendition.kind is Kind.AUDIO and layout(rendition.format) != layout(main.format):
+            continue  # further sound of before, in whose place this encoder's cannot be heard
         behind = (show.now - rendition.edge) / TICKS_PER_SECOND
         assert behind < 2, (rendition.name, behind)
         holes = [
