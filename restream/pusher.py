@@ -39,6 +39,11 @@ log = structlog.get_logger(__name__)
 REPORT_S = 1.0
 HEALTHY_S = 30.0
 """A connection that lived this long starts the back-off over."""
+SERVED_S = 5.0
+"""A target that took the stream for this long knows its key."""
+TRUST_S = 180.0
+"""What it refuses within this time after that is not for the key: it stops, or still holds the
+connection that broke, as it may do for a minute or two."""
 SILENT_NS = 5_000_000_000
 """A stream without packets for this long is not worth a connection: servers close idle ones."""
 
@@ -87,6 +92,8 @@ class Pusher:
         self._sent = 0
         self._bitrate = 0
         self._delay_s = 0.0
+        self._served_s: float | None = None
+        """When the target was last known to take the stream."""
         self._dropped_s: float | None = None
         """When media was last given up, for which the text says why."""
         self._latest_s = 0.0
@@ -240,10 +247,13 @@ class Pusher:
 
     async def _pump(self, link: Link, muxer: Muxer) -> None:
         """Send what is queued as fast as the target takes it, until the show ends."""
+        began_s = time.monotonic()
         while True:
             self._check(link)
             self._send(link, muxer)
             now_s = time.monotonic()
+            if now_s - began_s >= SERVED_S:
+                self._served_s = now_s
             stuck_s = link.stuck_s(now_s)
             if stuck_s >= self._settings.stall_timeout_s:
                 raise _Failed(
@@ -259,6 +269,11 @@ class Pusher:
         if link.refused is not None:
             said = f"{link.refused.code} {link.refused.text}".strip()
             words = redact(said, self.target.key)
+            if self._served_s is not None and time.monotonic() - self._served_s < TRUST_S:
+                raise _Failed(
+                    f"{self._endpoint.host} refuses the stream now ({words}), though it had taken "
+                    "it; connecting again."
+                )
             raise _Failed(
                 f"{self._endpoint.host} refuses the stream ({words}); check its key.", refused=True
             )

@@ -49,6 +49,7 @@ class Server:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._sessions: dict[asyncio.StreamWriter, ServerSession] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def start(self, certificate: Path | None = None, key: Path | None = None) -> None:
@@ -68,6 +69,13 @@ class Server:
             await self._server.wait_closed()
             self._server = None
 
+    def send_away(self, text: str) -> None:
+        """Tell everyone who publishes to leave, and close."""
+        for writer, session in self._sessions.items():
+            session.fail(text)
+            writer.write(session.data_to_send())
+            writer.close()
+
     def packets(self) -> list[Packet]:
         return [event for event in self.events if isinstance(event, Packet)]
 
@@ -75,6 +83,7 @@ class Server:
         self.connections += 1
         self._writers.add(writer)
         session = ServerSession(limits=LIMITS, describe=describe)
+        self._sessions[writer] = session
         try:
             while data := await reader.read(65536):
                 session.receive_data(data, time.monotonic_ns())
@@ -93,6 +102,7 @@ class Server:
             pass
         finally:
             self._writers.discard(writer)
+            self._sessions.pop(writer, None)
             writer.close()
 
 

@@ -97,6 +97,32 @@ async def test_a_refused_key_backs_off_long_and_says_so(server: Server) -> None:
     assert KEY not in str(logs)
 
 
+async def test_a_target_that_had_taken_the_key_is_not_given_up_for_its_refusals(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops, or holds a connection that broke and says that somebody publishes already."""
+    monkeypatch.setattr("restream.pusher.SERVED_S", 0.2)
+    async with pushing(url(server)) as (pusher, meter), playing(pusher):
+        await until(lambda: len(server.packets()) > 20)
+        server.refuse = "Already publishing."
+        server.send_away("The server is stopping; reconnect in a moment.")
+        await until(lambda: server.connections >= 4)
+        status = pusher.status()
+        assert status.text == (
+            "127.0.0.1 refuses the stream now (NetStream.Publish.BadName Already publishing.), "
+            "though it had taken it; connecting again."
+        )
+        server.refuse = None
+        await until(lambda: state_of(pusher) is State.LIVE)
+        states = [call[3] for call in meter.calls if call[0] == "restream_state"]
+        assert State.REFUSED.number not in states
+        # For ever it is not believed: keys are changed, too.
+        monkeypatch.setattr("restream.pusher.TRUST_S", 0.0)
+        server.refuse = "The key is not known."
+        server.send_away("Another encoder publishes this stream now.")
+        await until(lambda: state_of(pusher) is State.REFUSED)
+
+
 async def test_a_target_that_never_reads_slows_nothing_and_is_left(server: Server) -> None:
     async with (
         pushing(url(server), queue_s=1.0, stall_timeout_s=5.0) as (pusher, meter),
