@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ SERVED_S = 5.0
 TRUST_S = 180.0
 """What it refuses within this time after that is not for the key: it stops, or still holds the
 connection that broke, as it may do for a minute or two."""
+BUSY = re.compile(r"\balready\b|\bbusy\b|\bin use\b", re.IGNORECASE)
+"""What servers say of a stream that somebody publishes: nginx, SRS, Adobe's and their like."""
 SILENT_NS = 5_000_000_000
 """A stream without packets for this long is not worth a connection: servers close idle ones."""
 
@@ -269,10 +272,11 @@ class Pusher:
         if link.refused is not None:
             said = f"{link.refused.code} {link.refused.text}".strip()
             words = redact(said, self.target.key)
-            if self._served_s is not None and time.monotonic() - self._served_s < TRUST_S:
+            served_s = self._served_s
+            known = served_s is not None and time.monotonic() - served_s < TRUST_S
+            if known or BUSY.search(said):
                 raise _Failed(
-                    f"{self._endpoint.host} refuses the stream now ({words}), though it had taken "
-                    "it; connecting again."
+                    f"{self._endpoint.host} refuses the stream now ({words}); connecting again."
                 )
             raise _Failed(
                 f"{self._endpoint.host} refuses the stream ({words}); check its key.", refused=True

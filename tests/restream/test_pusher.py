@@ -104,13 +104,13 @@ async def test_a_target_that_had_taken_the_key_is_not_given_up_for_its_refusals(
     monkeypatch.setattr("restream.pusher.SERVED_S", 0.2)
     async with pushing(url(server)) as (pusher, meter), playing(pusher):
         await until(lambda: len(server.packets()) > 20)
-        server.refuse = "Already publishing."
+        server.refuse = "The stream has gone."
         server.send_away("The server is stopping; reconnect in a moment.")
         await until(lambda: server.connections >= 4)
         status = pusher.status()
         assert status.text == (
-            "127.0.0.1 refuses the stream now (NetStream.Publish.BadName Already publishing.), "
-            "though it had taken it; connecting again."
+            "127.0.0.1 refuses the stream now (NetStream.Publish.BadName The stream has gone.); "
+            "connecting again."
         )
         server.refuse = None
         await until(lambda: state_of(pusher) is State.LIVE)
@@ -121,6 +121,16 @@ async def test_a_target_that_had_taken_the_key_is_not_given_up_for_its_refusals(
         server.refuse = "The key is not known."
         server.send_away("Another encoder publishes this stream now.")
         await until(lambda: state_of(pusher) is State.REFUSED)
+
+
+async def test_a_target_that_is_busy_is_tried_again_soon(server: Server) -> None:
+    """It holds a connection of before this server's restart."""
+    server.refuse = "Already publishing"
+    async with pushing(url(server)) as (pusher, meter), playing(pusher):
+        await until(lambda: server.connections >= 2)
+        server.refuse = None
+        await until(lambda: state_of(pusher) is State.LIVE)
+        assert ("restream_state", "show", "t", State.REFUSED.number) not in meter.calls
 
 
 async def test_a_target_that_never_reads_slows_nothing_and_is_left(server: Server) -> None:
