@@ -83,6 +83,8 @@ class Pusher:
         self._queue = PacketQueue(max_bytes=settings.queue_bytes, max_s=settings.queue_s)
         self._wake = asyncio.Event()
         self._on_air = False
+        self._shows = 0
+        """Shows that began; each has a connection of its own."""
         self._changed = False
         """The stream ended, or is something else than what the target refused."""
         self._heard_ns: int | None = None
@@ -122,6 +124,10 @@ class Pusher:
 
     def formats(self, formats: Sequence[TrackFormat]) -> None:
         """Note what the packets from here on are."""
+        if not self._on_air:
+            # What is left of the show before has other times.
+            self._shows += 1
+            self._queue.close()
         self._on_air = True
         self._changed = True
         self._queue.put_formats(formats)
@@ -251,7 +257,8 @@ class Pusher:
     async def _pump(self, link: Link, muxer: Muxer) -> None:
         """Send what is queued as fast as the target takes it, until the show ends."""
         began_s = time.monotonic()
-        while True:
+        show = self._shows
+        while self._shows == show:
             self._check(link)
             self._send(link, muxer)
             now_s = time.monotonic()
