@@ -4,7 +4,8 @@ import { type Signs, phaseOf } from "./phase";
 import { StallMeter } from "./stalls";
 
 const quiet: Signs = {
-  server: null, missing: false, unsupported: false, everPlayed: false, playedOut: false, stalledMs: 0,
+  server: null, missing: false, restarted: false, unsupported: false, everPlayed: false, playedOut: false,
+  stalledMs: 0,
 };
 
 describe("phaseOf", () => {
@@ -22,6 +23,7 @@ describe("phaseOf", () => {
     ["a long wait without word from the server", { everPlayed: true, stalledMs: 6000 }, "reconnecting"],
     ["the server is gone after playback", { everPlayed: true, missing: true, stalledMs: 1000 }, "reconnecting"],
     ["the server forgot the stream after playback", { everPlayed: true, server: "idle", missing: true }, "ended"],
+    ["the server was started anew", { everPlayed: true, server: "idle", missing: true, restarted: true }, "reconnecting"],
     ["over", { everPlayed: true, server: "ended", stalledMs: 900 }, "ended"],
     ["the last frame was shown", { everPlayed: true, playedOut: true, server: "live" }, "ended"],
     ["no Media Source", { unsupported: true }, "unsupported"],

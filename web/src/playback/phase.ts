@@ -8,6 +8,8 @@ export interface Signs {
   readonly server: ServerState | null;
   /** The manifest is not there (4xx, 503). */
   readonly missing: boolean;
+  /** The server was at the show a moment ago and says idle: it was started anew, and encoders return to it. */
+  readonly restarted: boolean;
   readonly unsupported: boolean;
   readonly everPlayed: boolean;
   /** The last frame of a finished playlist was shown. */
@@ -28,7 +30,8 @@ export function phaseOf(signs: Signs): Phase {
   if (everPlayed && !missing && stalledMs < SPINNER_MS) return "live";
   if (server === "ended" && (missing || stalledMs >= SURE_OUTAGE_MS || !everPlayed)) return "ended";
   if (server === "idle" && (missing || stalledMs >= SURE_OUTAGE_MS || !everPlayed)) {
-    return everPlayed ? "ended" : "idle";
+    if (!everPlayed) return "idle";
+    return signs.restarted ? "reconnecting" : "ended";
   }
   if (missing) return everPlayed || server === "reconnecting" ? "reconnecting" : server === null ? "idle" : "loading";
   if (!everPlayed) return server === "reconnecting" ? "reconnecting" : "loading";

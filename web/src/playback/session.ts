@@ -46,6 +46,8 @@ const SEEK_SYNC_MS = 300;
 /** Longer waits are outages; staying further behind would not have helped. */
 const OWN_NETWORK_MS = 3000;
 const LONG_WAIT_MS = 1500;
+/** After a restart of the server its encoders are back within this, or the show is over. */
+const RESTART_MS = 60_000;
 
 export class Session {
   readonly scheduler = new CueScheduler();
@@ -67,6 +69,8 @@ export class Session {
   #quality = -1;
   #failures = 0;
   #server: ServerState | null = null;
+  /** When the server said idle though it had not said that the show ended. */
+  #restartedAt: number | null = null;
   #missing = false;
   #unsupported = false;
   #everPlayed = false;
@@ -288,6 +292,8 @@ export class Session {
 
   #serverSays(state: ServerState): void {
     if (state === "live" && this.#server !== null && this.#server !== "live") this.#realtime.onAir(performance.now());
+    if (state !== "idle") this.#restartedAt = null;
+    else if (this.#server === "live" || this.#server === "reconnecting") this.#restartedAt = performance.now();
     this.#server = state;
     const waits = this.#engine === null || this.#playedOut || this.#missing;
     const sooner = !this.#everPlayed && this.#engine?.name !== "webrtc" && this.#realtime.due(performance.now());
@@ -433,6 +439,7 @@ export class Session {
     const phase = phaseOf({
       server: this.#server,
       missing: this.#missing,
+      restarted: this.#restartedAt !== null && now - this.#restartedAt < RESTART_MS,
       unsupported: this.#unsupported,
       everPlayed: this.#everPlayed,
       playedOut: this.#playedOut,
