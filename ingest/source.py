@@ -30,6 +30,8 @@ class Refusal(StrEnum):
     """The authorisation hook said no, or nothing usable."""
     CONTESTED = "contested"
     """It fought with another publisher for the stream, and that one stays."""
+    INTERNAL = "internal"
+    """It could not be found out: the database failed."""
 
 
 class KeyRefused(Exception):

@@ -10,6 +10,7 @@ from ingest.auth import REFUSED_TEXT, ConfiguredKeys, authorize
 from ingest.source import Grant, KeyRefused, Refusal
 from media.limits import narrow
 from media.model import Role
+from storage.database import DatabaseUnavailable
 from storage.streams import KeyOwner, StreamExists, StreamRefused
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from restream.service import Restreamer
     from storage.streams import StreamStore
     from vitrina.hook import PublishHook
+
+
+UNKNOWN_TEXT = "The stream key could not be looked up: try again in a moment."
 
 
 class Gate:
@@ -52,6 +56,12 @@ class Gate:
 
         Also where two publishers fight for the stream, and the other one stays.
         """
+        try:
+            return await self._decide(approach)
+        except DatabaseUnavailable as error:
+            raise KeyRefused(UNKNOWN_TEXT, reason=Refusal.INTERNAL, undecided=True) from error
+
+    async def _decide(self, approach: Approach) -> Grant:
         grant = await self._identify(approach)
         if not self._allow.get(grant.stream, EVERYWHERE_RULE).allows(approach.address):
             raise KeyRefused(

@@ -8,8 +8,10 @@ import pytest
 
 from config.settings import Settings
 from ingest.auth import key_digest
+from ingest.rtmp.errors import Fault
 from ingest.source import Approach, KeyRefused, Refusal
 from media.model import Role
+from storage.database import DatabaseUnavailable
 from storage.streams import KeyOwner, StreamRecord
 from vitrina.gate import Admin, Gate
 
@@ -196,6 +198,20 @@ async def test_who_has_a_void_key_keeps_nobody_out():
         with pytest.raises(KeyRefused, match="Another encoder"):
             await door.authorize(approach(key))
     assert key_digest("new") not in repr(grant)
+
+
+async def test_a_database_that_fails_is_no_fault_of_the_encoder():
+    class Broken:
+        async def find(self, digest):
+            raise DatabaseUnavailable("the database failed")
+
+    tree = {"streams": {"list": [{"name": "a", "key": "k"}]}}
+    door = Gate(settings=Settings.model_validate(tree), store=Broken(), registry=Names())
+    with pytest.raises(KeyRefused, match="try again in a moment") as refused:
+        await door.authorize(approach("x"))
+    assert refused.value.undecided
+    assert Fault(refused.value.reason.value) is Fault.INTERNAL
+    assert (await door.authorize(approach("k"))).stream == "a"
 
 
 def login(key="", **query):
