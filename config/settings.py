@@ -33,7 +33,7 @@ class HttpSettings(Section):
     """Where viewers, producers and monitoring connect."""
 
     host: str = "0.0.0.0"  # noqa: S104  # a server's default; `demo` binds to loopback
-    """Address to listen on; `demo` uses loopback."""
+    """Address to listen on: `::` is IPv6 alone, `*` IPv4 and IPv6; `demo` uses loopback."""
     port: int = Field(8080, ge=0, le=65535)
     """0 picks a free port and logs it."""
     public_url: str | None = None
@@ -56,7 +56,7 @@ class RtmpSettings(Section):
     enabled: bool = True
     """False: no RTMP listener."""
     host: str = "0.0.0.0"  # noqa: S104
-    """Address to listen on; `demo` uses loopback."""
+    """Address to listen on: `::` is IPv6 alone, `*` IPv4 and IPv6; `demo` uses loopback."""
     port: int = Field(1935, ge=0, le=65535)
     """0 picks a free port and logs it."""
     tls_port: int = Field(1936, ge=0, le=65535)

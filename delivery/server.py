@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import web
 
+from config.listening import bound_to
 from delivery.connections import ConnectionTable, server_logger
 from delivery.deps import PARTS
 from delivery.hls import PREFIX
@@ -77,7 +78,7 @@ class HttpServer:
         )
         self._table = table
         listener = await asyncio.get_running_loop().create_server(
-            table.accept, self._settings.host, self._settings.port, backlog=BACKLOG
+            table.accept, bound_to(self._settings.host), self._settings.port, backlog=BACKLOG
         )
         self._port = listener.sockets[0].getsockname()[1]
         log.info("http listens", host=self._settings.host, port=self._port)

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from config.listening import bound_to
 from config.load import data_dir
 from ingest.rtmp.tls import Certificate, CertificateUnusable
 from media.transcode.encoders import pixel_format
@@ -177,6 +178,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     for protocol, setting, host, port in wanted:
         what = f"port {port} ({protocol})"
         try:
+            host = bound_to(host) or ""
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

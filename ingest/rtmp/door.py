@@ -21,8 +21,11 @@ RETRY_S = 0.5
 """Out of descriptors: the clients that are there go on, the next one waits."""
 
 
-async def listen(host: str, port: int) -> list[socket.socket]:
-    """Bind every address of `host`; port 0 takes a free one for all. Raises `OSError`."""
+async def listen(host: str | None, port: int) -> list[socket.socket]:
+    """Bind every address of `host`, None: of the machine; port 0 takes a free one for all.
+
+    Raises `OSError`.
+    """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as opened:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from config.listening import bound_to
 from config.settings import RtmpSettings
 from ingest.addresses import AddressRule, crowd_of
 from ingest.rtmp import door
@@ -99,14 +100,14 @@ class RtmpServer:
         Raises `OSError` when an address cannot be bound, `CertificateUnusable`.
         """
         loop = asyncio.get_running_loop()
-        settings = self.settings
+        settings, host = self.settings, bound_to(self.settings.host)
         listener = await loop.create_server(
-            lambda: Connection(self, PROTOCOL), settings.host, settings.port, start_serving=False
+            lambda: Connection(self, PROTOCOL), host, settings.port, start_serving=False
         )
         secure: list[socket.socket] = []
         if settings.tls_certificate is not None and settings.tls_key is not None:
             self._certificate = Certificate(settings.tls_certificate, settings.tls_key)
-            secure = await door.listen(settings.host, settings.tls_port)
+            secure = await door.listen(host, settings.tls_port)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group

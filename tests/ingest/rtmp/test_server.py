@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 import structlog
@@ -17,6 +18,7 @@ from tests.ingest.rtmp.support import (
     CONNECT,
     CREATE,
     HANDSHAKE,
+    Peer,
     Running,
     amf,
     header,
@@ -24,6 +26,7 @@ from tests.ingest.rtmp.support import (
     running,
     whole,
 )
+from tests.support.server import free_port
 
 pytestmark = pytest.mark.component
 
@@ -49,6 +52,15 @@ async def test_a_publication_from_hello_to_goodbye() -> None:
         await server.until(lambda: server.meter.closed["bye"] == 1)
         assert server.meter.rejections == {}
         assert server.meter.bytes > 3000
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+async def test_both_families_are_served_where_every_address_is_meant() -> None:
+    async with running(host="*", port=free_port()) as server:
+        for loopback in ("127.0.0.1", "::1"):
+            peer = Peer(*await asyncio.open_connection(loopback, server.server.port))
+            await peer.publish("good")
+        assert len(server.gate.publications) == 2
 
 
 async def test_the_languages_of_sound_are_passed_on() -> None:
