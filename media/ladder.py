@@ -117,6 +117,8 @@ class Ladder:
         """Workers lost since the start of the show."""
         self.on_slate: Callable[[int, SlateLoop | str], None] = self._no_slate
         """Takes the serial of an order with its loop, or the sentence that says why not."""
+        self.on_sound: Callable[[Packet], None] = self._no_sound
+        """Takes what the audio rendition gets from the worker, too."""
 
     def replan(
         self,
@@ -259,6 +261,8 @@ class Ladder:
                 route.format = fmt
                 self._lineup.set_coded_format(route.name, fmt, declared_bps=self._bits(rung))
             self._lineup.push_coded(route.name, packet)
+            if route.name == AUDIO:
+                self.on_sound(packet)
 
     def worker_lost(self, reason: str) -> None:
         """Note that the rungs pause; each starts again with an IDR on a later boundary."""
@@ -290,6 +294,9 @@ class Ladder:
         log.warning("slate cannot be made", stream=self._stream, reason=text)
         if not self._ended:
             self.on_slate(serial, text)
+
+    def _no_sound(self, packet: Packet) -> None:
+        del packet
 
     def _no_slate(self, serial: int, answer: SlateLoop | str) -> None:
         log.debug("nobody waits for this slate", stream=self._stream, serial=serial)

@@ -128,6 +128,7 @@ class Show:
             now_ms=lambda: clock.utc_ms(self.now),
             realtime=self.ladder.realtime,
         )
+        self.ladder.on_sound = self._further.sounds.main
         self._packager = Packager(
             stream=stream,
             grid=self.grid,

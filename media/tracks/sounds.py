@@ -118,7 +118,7 @@ class SoundTracks:
             sound.own = packet.dts
 
     def main(self, packet: Packet) -> None:
-        """Take an access unit of the main AAC rendition for those whose own sound is missing."""
+        """Take an access unit of the audio rendition for those whose own sound is missing."""
         if not self._sounds:
             return
         main = self._lineup.get(AUDIO)

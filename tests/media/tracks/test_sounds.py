@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -130,6 +131,30 @@ async def test_the_main_sound_takes_the_place_of_a_track_that_ends(clip: Clip):
     later = booth.heard("audio-1", await booth.text("audio-1"))
     assert {t for t, at in later if at > 322 * 3000} == {1}
     assert gapless(later)
+
+
+async def test_main_sound_from_the_worker_takes_that_place_as_well(clip: Clip):
+    """A second encoder that stands by with Opus, say, where the first one sends two languages."""
+    booth = Booth()
+    booth.start(clip, 1)
+    booth.send(clip, range(160))
+    assert booth.worker is not None
+    booth.extra.clear()
+    booth.begin(clip.format, OPUS)
+    ladder = booth.show.ladder
+    ladder.rung_format("audio", AAC)
+    for number in range(160, 400):
+        booth._push(Codec.OPUS, number * 3000, True, b"opus")
+        booth.play(clip, range(number, number + 1), sound=False)
+        if number % 5 == 0:
+            for packet in [p for p in booth.worker.packets if p.kind is Kind.AUDIO]:
+                made = replace(packet, codec=Codec.AAC, payload=b"<9:%d>" % packet.dts)
+                ladder.rung_packet("audio", made)
+            booth.worker.packets.clear()
+    for name in ("audio", "audio-1"):
+        text = await booth.text(name)
+        assert not any(gap for _, _, gap in segments(text)[-2:]), name
+        assert booth.heard(name, text)[-1][0] == 9, name
 
 
 async def test_a_silent_track_is_replaced_after_a_second(clip: Clip):
