@@ -292,8 +292,8 @@ def plays_everywhere(pictures: TrackFormat) -> bool:
 
 
 def plays(chosen: TrackFormat, other: TrackFormat) -> bool:
-    """Whether a player that chose `chosen` decodes `other`."""
+    """Whether a player that chose `chosen` decodes `other`: who decodes 10 bits decodes 8, too."""
     if plays_everywhere(other):
         return True
-    known = (chosen.codec, chosen.bit_depth, chosen.chroma)
-    return (other.codec, other.bit_depth, other.chroma) == known
+    alike = (other.codec, other.chroma) == (chosen.codec, chosen.chroma)
+    return alike and other.bit_depth <= chosen.bit_depth
