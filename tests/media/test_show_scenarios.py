@@ -193,7 +193,7 @@ class Worker:
         """Rungs that have begun, which a rung does with a key frame."""
         self.number = 0
         self.durations = Durations(Fraction(30))
-        self.opened: set[tuple[str, object]] = set()
+        self.opened: dict[str, TrackFormat] = {}
         self.queue: deque[tuple[int, Packet, Plan]] = deque()
         self.orders: deque[tuple[int, SlateOrder]] = deque()
         self.listens = False
@@ -306,8 +306,8 @@ class Worker:
         self.number += 1
 
     def _open(self, rung: str, track_format: TrackFormat) -> None:
-        if (rung, track_format) not in self.opened:
-            self.opened.add((rung, track_format))
+        if self.opened.get(rung) != track_format:
+            self.opened[rung] = track_format
             self.world.show.ladder.rung_format(rung, track_format)
 
 
