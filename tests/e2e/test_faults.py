@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +16,7 @@ from tests.support.hls import Reader, decode
 from tests.support.push import Publisher
 from tests.support.rtmp import Pusher, make_clip
 from tests.support.server import KEY, STREAM, Server, wait_for
+from tests.support.workers import worker_pids
 
 pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(180)]
 
@@ -29,17 +29,6 @@ def sequence(reader: Reader, rendition: str = "source") -> int:
 
 def wait_sequence(reader: Reader, wanted: int, rendition: str = "source") -> None:
     wait_for(lambda: sequence(reader, rendition) >= wanted, 30, f"segment {wanted} of {rendition}")
-
-
-def worker_pids(server: Server) -> list[int]:
-    assert server.process is not None
-    out = subprocess.run(
-        ["pgrep", "-P", str(server.process.pid), "-f", "media.transcode.worker"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(p) for p in out.stdout.split()]
 
 
 def test_wrong_key_is_refused_and_counted(server: Server, push: Callable[..., Publisher]):

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 from tests.delivery.whep.house import Viewer
-from tests.e2e.test_faults import worker_pids
 from tests.support.push import Publisher
 from tests.support.server import STREAM, Server, wait_for
+from tests.support.workers import worker_pids
 from tests.webrtc.callers import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(150)]

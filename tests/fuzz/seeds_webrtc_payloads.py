@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.fuzz.targets_webrtc_payloads import GAP, MARKER, NEXT_TIME, TOLD
+from tests.webrtc.payloads.ffmpeg import ENCODERS, captured, encode
 from tests.webrtc.payloads.network import packets
 from tests.webrtc.payloads.test_codecs import CASES
-from tests.webrtc.payloads.test_ffmpeg import ENCODERS, captured, encode
 
 _TARGETS = {
     "H264": "rtp_h264", "H264-slices": "rtp_h264", "H265": "rtp_hevc", "AV1": "rtp_av1",

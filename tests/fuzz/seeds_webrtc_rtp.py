@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from media.bitstream.nal import join_length_prefixed
 from tests.fuzz.targets_webrtc_rtp import AGREED, IDS
+from tests.webrtc.payloads.h264_units import KEY as H264_KEY
 from tests.webrtc.payloads.network import Packetizer
 from tests.webrtc.payloads.test_codecs import PPS, SPS, VP8_KEY, VP9_KEY, VPS, hevc_nal
-from tests.webrtc.payloads.test_h264 import KEY as H264_KEY
 from webrtc.extensions import ExtensionMap, Extensions, build
 from webrtc.header import HeaderWriter
 from webrtc.payloads.h264 import H264Packetizer

@@ -10,6 +10,7 @@ from media.bitstream import describe
 from media.model import TICKS_PER_SECOND, Codec, Packet, TrackFormat
 from media.realtime import MAX_GOP_TICKS, RealtimeFeed
 from media.realtime_source import CODED, RealtimeSource
+from tests.media.ear import Ear
 
 pytestmark = pytest.mark.unit
 
@@ -38,29 +39,6 @@ def picture(number: int, *, key: bool = False, pts: int | None = None, size: int
 
 def sound(pts: int, codec: Codec = Codec.OPUS, payload: bytes = TWENTY_MS) -> Packet:
     return Packet(track=0, codec=codec, dts=pts, pts=pts, key=True, payload=payload, arrived_ns=0)
-
-
-@dataclass
-class Ear:
-    """A listener that writes down what it hears."""
-
-    heard: list[object] = field(default_factory=list)
-
-    def formats(self, rung: str, track_format: TrackFormat) -> None:
-        self.heard.append((rung, track_format))
-
-    def packet(self, rung: str, packet: Packet) -> None:
-        self.heard.append((rung, packet))
-
-    def gone(self, rung: str) -> None:
-        self.heard.append(f"gone {rung}")
-
-    def ended(self) -> None:
-        self.heard.append("ended")
-
-    def packets(self, rung: str) -> list[Packet]:
-        pairs = [each for each in self.heard if isinstance(each, tuple)]
-        return [item for name, item in pairs if name == rung and isinstance(item, Packet)]
 
 
 @dataclass

@@ -27,19 +27,9 @@ from media.slate.silence import layout
 from media.standby.source import SourceRefused
 from media.stream import Stream
 from media.tap import Tap
-from tests.media.test_show_scenarios import (
-    FORMATS,
-    FUZZ,
-    LADDERS,
-    MS,
-    SIZES,
-    STEP_MS,
-    WRAP,
-    Encoder,
-    Worker,
-    World,
-    pictures,
-)
+from tests.media.actors import FORMATS, MS, SIZES, WRAP, Encoder, Worker, pictures
+from tests.media.world import LADDERS, STEP_MS, World
+from tests.support.examples import FUZZ, examples
 
 pytestmark = pytest.mark.component
 
@@ -348,7 +338,7 @@ async def comes_back(studio: Studio) -> None:
         assert not holes, (rendition.name, holes)
 
 
-@settings(max_examples=2000 if FUZZ else 25, derandomize=not FUZZ)
+@settings(max_examples=examples(25, fuzz=2000), derandomize=not FUZZ)
 @given(
     ladder=st.sampled_from(LADDERS),
     slate=st.booleans(),

@@ -10,7 +10,7 @@ from ingest.rtmp.events import Event, FormatChanged, MetadataReceived
 from media.model import Codec, Kind, Packet, TrackFormat
 from restream.muxer import Muxer, RestartNeeded, Unsendable
 from tests.ingest.rtmp.support import ASC, AVCC
-from tests.ingest.rtmp.test_client import Wire
+from tests.ingest.rtmp.wire import Wire
 from tests.restream.media import AAC, AVC, AVC_LARGER, HEVC, picture, sound
 
 pytestmark = pytest.mark.unit

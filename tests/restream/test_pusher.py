@@ -14,9 +14,9 @@ from ingest.rtmp.client import RtmpPublishClient
 from ingest.rtmp.events import FormatChanged, PublishEnded, PublishRequested
 from media.model import Codec, Kind
 from restream.model import State
-from tests.ingest.rtmp.test_tls import make_certificate
 from tests.restream.media import HEVC, picture
 from tests.restream.stage import AUDIO, KEY, VIDEO, Server, playing, pushing, state_of, until
+from tests.support.certificates import make_certificate
 
 pytestmark = pytest.mark.component
 

@@ -17,9 +17,9 @@ from delivery.whep.outgoing import Outgoing, StreamTerms
 from delivery.whep.programme import Lane
 from media.realtime import OPUS
 from overlay.times import parse_ms
+from tests.delivery.whep.entries import entry
 from tests.delivery.whep.house import Log, Viewer, house, hurry, viewer
 from tests.delivery.whep.material import SOUND_FORMAT, Stage, film
-from tests.delivery.whep.test_service import entry
 from tests.webrtc.callers import until
 from webrtc.door import DoorRefused
 from webrtc.extensions import ExtensionMap

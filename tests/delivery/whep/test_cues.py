@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from delivery.whep.cues import MAX_WAITING_BYTES, CueFan, CueLine
+from tests.delivery.whep.entries import entry
 from tests.delivery.whep.house import Log
-from tests.delivery.whep.test_service import entry
 from tests.webrtc.callers import until
 
 pytestmark = pytest.mark.component

@@ -13,8 +13,8 @@ from delivery.whep.cues import LABEL
 from delivery.whep.service import AGAIN_WITHIN_S
 from delivery.whep.stage import PACKETS_PER_S, Attendance
 from media.model import Codec
-from overlay.entry import Entry, State
 from overlay.times import format_ms
+from tests.delivery.whep.entries import entry
 from tests.delivery.whep.house import House, Viewer, house, hurry, viewer
 from tests.delivery.whep.material import Stage, film
 from tests.delivery.whep.relay import Relay
@@ -25,23 +25,6 @@ from webrtc.session import End
 from webrtc.sessions import SessionLimits
 
 pytestmark = pytest.mark.component
-
-
-def entry(seq: int, *, effective_ms: int) -> Entry:
-    return Entry(
-        stream="shop",
-        seq=seq,
-        id=f"c_{seq}",
-        rev=1,
-        state=State.LIVE,
-        type="pin",
-        at_ms=effective_ms,
-        effective_ms=effective_ms,
-        end_ms=None,
-        planned_end_ms=None,
-        data={"sku": "über"},
-        issued_at_ms=effective_ms,
-    )
 
 
 async def test_a_viewer_sees_and_hears_and_leaves() -> None:

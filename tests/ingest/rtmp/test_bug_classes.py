@@ -44,7 +44,7 @@ from tests.ingest.rtmp.support import (
     running,
     whole,
 )
-from tests.media.bitstream.test_bounds import avcc, baseline_sps
+from tests.media.bitstream.records import avcc, baseline_sps
 from vitrina.gate import Gate
 
 pytestmark = pytest.mark.component

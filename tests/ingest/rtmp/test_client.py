@@ -11,62 +11,20 @@ import av
 import imageio_ffmpeg
 import pytest
 
-from ingest.rtmp.chunks import ChunkLimits
 from ingest.rtmp.client import (
-    ClientEvent,
     PublishRefused,
-    PublishStarted,
     ReconnectRequested,
     RtmpPublishClient,
 )
 from ingest.rtmp.errors import RtmpError
 from ingest.rtmp.events import (
-    Event,
     FormatChanged,
     MetadataReceived,
     PublishEnded,
-    PublishRequested,
 )
-from ingest.rtmp.session import ServerSession
-from media.bitstream import describe
 from media.model import Codec, Packet
 from tests.ingest.rtmp.support import ASC, AVCC
-
-LIMITS = ChunkLimits(max_message_bytes=2**24, max_partial_bytes=2**24, max_chunk_streams=64)
-
-
-class Wire:
-    """A client and a session, joined."""
-
-    def __init__(self, *, reconnects: bool = False) -> None:
-        url = "rtmp://h/live"
-        self.client = RtmpPublishClient("live", url, "key", reconnects=reconnects)
-        self.session = ServerSession(limits=LIMITS, describe=describe)
-        self.said: list[ClientEvent] = []
-        self.heard: list[Event] = []
-        self.session.receive_data(self.client.start(), 0)
-
-    def run(self) -> None:
-        moving = True
-        while moving:
-            down = self.session.data_to_send()
-            if down:
-                self.said += self.client.receive_data(down)
-            up = self.client.data_to_send()
-            self.session.receive_data(up, 0)
-            while (event := self.session.next_event()) is not None:
-                self.heard.append(event)
-            moving = bool(down or up)
-
-    def publish(self) -> None:
-        self.run()
-        (request,) = self.heard
-        assert isinstance(request, PublishRequested)
-        assert request.key == "key"
-        self.session.accept_publish()
-        self.run()
-        assert self.said == [PublishStarted()]
-        self.heard.clear()
+from tests.ingest.rtmp.wire import Wire
 
 
 @pytest.mark.unit

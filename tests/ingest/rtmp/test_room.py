@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingest.rtmp.connection import Connection
 from ingest.rtmp.room import whom_to_displace
 from tests.ingest.rtmp.support import CONNECT, HANDSHAKE, Peer, Running, running
-from tests.ingest.rtmp.test_tls import make_certificate
+from tests.support.certificates import make_certificate
 
 pytestmark = pytest.mark.component
 

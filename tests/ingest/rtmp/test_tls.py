@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from config.settings import RtmpSettings
 from ingest.rtmp.tls import Certificate, CertificateUnusable
 from tests.ingest.rtmp.support import Peer, running
+from tests.support.certificates import make_certificate
 
 pytestmark = [
     pytest.mark.component,
@@ -26,20 +27,6 @@ pytestmark = [
         shutil.which("openssl") is None, reason="needs openssl to make certificates"
     ),
 ]
-
-
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
 
 
 async def presented(port: int) -> bytes:

@@ -17,8 +17,8 @@ from media.model import Codec, Kind
 from tests.ingest.whip.publisher import MS, SECOND, VIDEO_SSRC, World, answer
 from tests.media.bitstream import clips
 from tests.support.examples import examples
+from tests.webrtc.payloads.ffmpeg import encode, ivf_frames
 from tests.webrtc.payloads.network import Packetizer
-from tests.webrtc.payloads.test_ffmpeg import encode, ivf_frames
 from webrtc.extensions import Extensions
 from webrtc.payloads.av1 import Av1Packetizer
 from webrtc.payloads.h264 import H264Packetizer

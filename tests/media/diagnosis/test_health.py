@@ -6,7 +6,7 @@ import pytest
 
 from media.diagnosis.findings import Code
 from media.model import Codec, Packet
-from tests.media.test_show import AAC, Clip, Stage
+from tests.media.stage import AAC, Clip, Stage
 
 pytestmark = pytest.mark.component
 

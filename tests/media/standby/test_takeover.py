@@ -13,7 +13,7 @@ from media.model import Codec, Packet, Role
 from media.programme import Feeder
 from media.standby.contest import TAKEOVERS, WINDOW_NS, Contest
 from media.standby.source import SourceState
-from tests.media.standby.test_switcher import AAC, Encoder, Studio, h264
+from tests.media.standby.studio import AAC, Encoder, Studio, h264
 from tests.support.examples import FUZZ, examples
 
 pytestmark = pytest.mark.component

@@ -17,10 +17,10 @@ from media.publication import Publication
 from media.settling import TrackChange
 from media.slate.desk import SlateRecipe
 from media.tracks.pictures import MAX_NAMES
-from tests.media.standby.test_switcher import Encoder, h264
-from tests.media.standby.test_switcher import Studio as Pair
-from tests.media.test_realtime import Ear
-from tests.media.test_show import AAC, Clip, Stage, segments
+from tests.media.ear import Ear
+from tests.media.stage import AAC, Clip, Stage, segments
+from tests.media.standby.studio import Encoder, h264
+from tests.media.standby.studio import Studio as Pair
 from tests.support.slates import loop_for
 
 pytestmark = pytest.mark.component

@@ -13,7 +13,7 @@ from media.diagnosis.findings import Code
 from media.hls.multivariant import RenditionInfo, render_multivariant
 from media.model import Codec, Kind, Packet, TrackFormat
 from media.settling import TrackChange
-from tests.media.test_show import AAC, Clip, Stage, segments
+from tests.media.stage import AAC, Clip, Stage, segments
 
 pytestmark = pytest.mark.component
 

@@ -19,8 +19,8 @@ from media.transcode.making import film_slate
 from media.transcode.messages import MakeSlate, SlateFailed, SlateMade
 from media.transcode.slates import CACHE_BYTES, FilmCache, FilmKey, loop_of
 from tests.media.transcode.clips import audio_clip, video_clip
+from tests.media.transcode.loops import check, last_number, luma, order, played, shown
 from tests.media.transcode.rig import feed, plan, running
-from tests.media.transcode.test_slate import check, last_number, luma, order, played, shown
 
 if TYPE_CHECKING:
     from tests.media.transcode.clips import Recorder

@@ -24,33 +24,15 @@ from media.transcode.messages import MakeSlate, SlateMade
 from media.transcode.plan import Plan
 from media.transcode.slates import loop_of
 from media.transcode.wire import WireError
-from tests.media.transcode.clips import Clip, read_number, video_clip
+from tests.media.transcode.clips import Clip, video_clip
+from tests.media.transcode.loops import check, last_number, luma, order, played, shown
 from tests.media.transcode.rig import feed, plan, running
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
-    from media.slate.loop import SlateUnit
 
 pytestmark = pytest.mark.component
-
-LOOPS = 3
-
-
-def order(size: tuple[int, int] = (320, 180), **changes: object) -> SlateOrder:
-    values: dict[str, object] = {
-        "width": size[0],
-        "height": size[1],
-        "sar": (1, 1),
-        "audio": (48_000, 2),
-        "text": "",
-        "image": None,
-        "serial": 1,
-    }
-    return SlateOrder(**(values | changes))  # type: ignore[arg-type]
 
 
 def made(wanted: SlateOrder, last: av.VideoFrame | None) -> SlateLoop:
@@ -67,65 +49,6 @@ def picture(size: tuple[int, int], fmt: str = "yuv420p", level: int = 180) -> av
     frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format=fmt)
     frame.pts, frame.time_base = 0, Fraction(1, 90_000)
     return frame
-
-
-def played(codec: str, config: bytes, units: Sequence[SlateUnit], length: int) -> list[av.Frame]:
-    """Decode a loop three times in a row; any error raises."""
-    context = av.CodecContext.create(codec, "r")
-    context.extradata = config
-    context.options = {"err_detect": "explode"}
-    frames: list[av.Frame] = []
-    for loop in range(LOOPS):
-        for unit in units:
-            packet = av.Packet(unit.payload)
-            packet.dts, packet.pts = unit.dts + loop * length, unit.pts + loop * length
-            packet.time_base = Fraction(1, 90_000)
-            frames += context.decode(packet)
-    return [*frames, *context.decode(None)]
-
-
-def shown(loop: SlateLoop) -> list[av.VideoFrame]:
-    return played("h264", loop.video.config, loop.pictures, loop.duration)  # type: ignore[return-value]
-
-
-def luma(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
-    array = frame.to_ndarray(format="yuv420p")
-    return array[: frame.height]  # type: ignore[return-value]
-
-
-def check(loop: SlateLoop, wanted: SlateOrder) -> list[av.VideoFrame]:
-    """Whatever a slate shows: its form, its times, and that it decodes."""
-    assert loop.video.codec is Codec.H264
-    assert (loop.video.width, loop.video.height) == wanted.size
-    assert loop.video.sar == wanted.sar
-    assert (loop.video.bit_depth, loop.video.chroma) == (8, "4:2:0")
-    end = 0
-    for unit in loop.pictures:
-        assert unit.dts == unit.pts == end
-        end += unit.duration
-    assert end == loop.duration
-    assert loop.pictures[0].key
-    frames = shown(loop)
-    assert len(frames) == LOOPS * len(loop.pictures)
-    assert {(f.width, f.height) for f in frames} == {wanted.size}
-    assert not any(f.is_corrupt for f in frames)
-    if wanted.audio is None:
-        assert loop.audio is None
-        assert loop.sounds == ()
-        return frames
-    assert loop.audio is not None
-    assert loop.audio.codec_string == "mp4a.40.2"
-    assert (loop.audio.sample_rate, loop.audio.channels) == wanted.audio
-    end = 0
-    for sound in loop.sounds:
-        assert sound.dts == sound.pts == end
-        end += sound.duration
-    unit_ticks = 1024 * 90_000 / wanted.audio[0]
-    assert abs(end - loop.duration) <= unit_ticks / 2 + 1
-    heard = played("aac", loop.audio.config, loop.sounds, end)
-    assert len(heard) == LOOPS * len(loop.sounds)
-    assert {f.sample_rate for f in heard} == {wanted.audio[0]}  # type: ignore[attr-defined]
-    return frames
 
 
 @pytest.mark.parametrize(
@@ -284,15 +207,6 @@ def test_an_answer_that_was_not_ordered_is_refused() -> None:
         loop_of(answer, order((640, 360)))
     with pytest.raises(WireError, match="sound exactly where it was ordered"):
         loop_of(answer, order(audio=None))
-
-
-def last_number(loop: SlateLoop) -> int:
-    """The number of a clip's picture, which says itself in black and white, dimmed."""
-    frame = shown(loop)[0]
-    bright = np.clip((luma(frame).astype(int) - 16) * 3, 0, 255).astype(np.uint8)
-    array = frame.to_ndarray(format="yuv420p")
-    array[: frame.height] = bright
-    return read_number(av.VideoFrame.from_ndarray(array, "yuv420p"))
 
 
 async def pushed_slate(clip: Clip, ladder: Plan, slate: SlateSettings | None) -> SlateLoop | str:

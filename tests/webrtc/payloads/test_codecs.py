@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from media.bitstream.nal import join_length_prefixed
 from media.bitstream.vp8 import dimensions
+from tests.webrtc.payloads.h264_units import KEY as H264_KEY
+from tests.webrtc.payloads.h264_units import units as h264_units
 from tests.webrtc.payloads.network import Packetizer, deliver, packets
-from tests.webrtc.payloads.test_h264 import KEY as H264_KEY
-from tests.webrtc.payloads.test_h264 import units as h264_units
 from webrtc.payloads import DEPACKETIZERS, PayloadError
 from webrtc.payloads.assembly import Depacketizer
 from webrtc.payloads.av1 import Av1Packetizer
