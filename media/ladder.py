@@ -227,6 +227,12 @@ class Ladder:
         """Whether pictures are re-encoded beside the source."""
         return self._plan is not None and bool(self._plan.rungs)
 
+    @property
+    def paused(self) -> set[str]:
+        """Renditions that get nothing because the worker is too slow for all of them."""
+        rungs = self.encoders.strain.relief.paused
+        return {r.name for r in self._routes if r.until is None and r.rung in rungs}
+
     def push(self, packet: Packet) -> None:
         """Hand a source packet to the worker, which takes what its plan and slates need."""
         self.encoders.push(packet)

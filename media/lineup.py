@@ -10,7 +10,7 @@ from media.hls.segmenter import TOLERANCE
 from media.model import TICKS_PER_SECOND, Codec, Kind, Packet, TrackFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from media.grid import SegmentGrid
     from media.hls.rendition import Rendition
@@ -176,11 +176,14 @@ class Lineup:
         edge = rendition.edge
         return edge is None or self._grid.segment_at(packet.pts).start >= edge - _slack(rendition)
 
-    def fill_holes(self, now: int, *, on_air: bool, silent: bool) -> None:
+    def fill_holes(
+        self, now: int, *, on_air: bool, silent: bool, paused: Collection[str] = ()
+    ) -> None:
         """List as gaps what did not come in time.
 
         `silent`: nothing more is expected for now, so open parts are published as they are.
         While an encoder only hesitates they stay open: a short part breaks the 85 % rule.
+        `paused`: renditions that the worker leaves out, so that there is nothing to wait for.
         """
         last = self._grid.last
         for name in [n for n, h in self._handovers.items() if h.overdue(now)]:
@@ -192,13 +195,15 @@ class Lineup:
             if last is None or edge is None or edge >= last.start:
                 continue
             # Not the newest boundary: with patience for more than a segment it is never due.
-            due = self._grid.segment_at(now - self._patience(name, on_air=on_air) - 1).start
+            comes = on_air and not (name in paused and name in self._coded)
+            patience = self._patience(name, comes=comes)
+            due = self._grid.segment_at(now - patience - 1).start
             if edge < due:
                 rendition.fill_gap(due)
                 self._waiting.add(name)
 
-    def _patience(self, name: str, *, on_air: bool) -> int:
-        if not on_air or name not in self._fed or name in self._waiting:
+    def _patience(self, name: str, *, comes: bool) -> int:
+        if not comes or name not in self._fed or name in self._waiting:
             return PATIENCE_IDLE
         coded = name in self._coded or name in self._handovers
         return PATIENCE_RUNG if coded else PATIENCE_SOURCE

@@ -24,6 +24,8 @@ TOLERANCE = TICKS_PER_SECOND // 100
 _SHORTEST = TICKS_PER_SECOND // 1000
 _SHORT_HOLE = TICKS_PER_SECOND // 10
 """Not listed where the picture before it can last longer."""
+_LEAST = 0.85
+"""Share of PART-TARGET that a part lasts at least, but for the last of a segment (4.4.4.9)."""
 _MAX_HELD = 512
 """Packets that wait for a boundary to be decided: over 10 s of sound."""
 
@@ -274,10 +276,10 @@ class Segmenter:
         at = self._declared(packet) if starts else packet.dts
         end = at + min(nominal, self._target)
         crosses = end - self._edge > self._target
-        if self._units and (boundary is not None or crosses):
+        if self._units and (boundary is not None or (crosses and not self._short(at))):
             self._close_part(at)
-            crosses = end - self._edge > self._target
-        if not self._units and at - self._edge > TOLERANCE and (self._gapped or crosses):
+        late = TOLERANCE if self._gapped else self._target
+        if not self._units and at - self._edge > late:
             self._list_gap(at)
         if boundary is not None:
             self._roll_to(boundary)
@@ -318,7 +320,7 @@ class Segmenter:
     def _is_full(self) -> bool:
         """Whether the next packet would cross PART-TARGET or start a segment."""
         end = self._predicted_end()
-        if end + self._nominal - self._edge > self._target:
+        if end + self._nominal - self._edge > self._target and not self._short(end):
             return True
         assert self._boundary is not None
         if not self._follows_grid:
@@ -328,6 +330,10 @@ class Segmenter:
             return False
         # Where the edge is there already, a picture was shorter than foreseen: one part is left.
         return not self._reaches(following, self._edge)
+
+    def _short(self, end: int) -> bool:
+        """Whether the open part may not end at `end` yet: it goes on, up to PART-TARGET."""
+        return end - self._edge < _LEAST * self._target
 
     def _reaches(self, boundary: Boundary, end: int) -> bool:
         slack = TOLERANCE // 2 if self._video else 0

@@ -76,6 +76,11 @@ class Plan:
         """Whether no worker is needed."""
         return not self.rungs and self.audio is None
 
+    @property
+    def work(self) -> int:
+        """Pixels to encode of one source picture."""
+        return sum(rung.width * rung.height for rung in self.rungs)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:

@@ -110,10 +110,14 @@ class PressureRule:
         """The step in force; 0 is full quality."""
         return self._step
 
-    def limit(self, highest: int) -> None:
-        """Take the number of steps of a new plan."""
+    def limit(self, highest: int, *, lighter: bool) -> None:
+        """Take the number of steps of a new plan; with a `lighter` one all begins anew."""
         self._highest = highest
-        self._step = min(self._step, highest)
+        self._step = min(self._step, 0 if lighter else highest)
+        if lighter:
+            self._high_since = self._low_since = None
+            self._changed_at = self._eased_at = float("-inf")
+            self._down_after = DOWN_AFTER_S
 
     def observe(self, now_s: float, load: Load) -> int:
         """Return the step that should be in force after this look."""

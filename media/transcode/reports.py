@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+MUCH = 0.9
+"""A plan with less than this share of the work before is worth to be tried whole."""
+
 
 class Reports:
     """One stream's reports, over all its workers. Times are seconds of one monotonic clock."""
@@ -26,6 +29,7 @@ class Reports:
         self._meter = meter
         self._log = log.bind(stream=stream)
         self._steps: tuple[Relief, ...] = (Relief(),)
+        self._work = 0
         self._pressure = PressureRule(0)
         self._decode_errors = 0
         self._dropped = 0
@@ -52,7 +56,8 @@ class Reports:
         """Judge by a new plan from now on."""
         self._steps = reliefs(plan)
         before = self._pressure.step
-        self._pressure.limit(len(self._steps) - 1)
+        self._pressure.limit(len(self._steps) - 1, lighter=plan.work < MUCH * self._work)
+        self._work = plan.work
         if self._pressure.step != before:
             self._meter.pressure(self._stream, self._pressure.step)
 

@@ -261,9 +261,11 @@ class Worker:
             return
         duration = self.durations.of(source.dts)
         for index, rung in enumerate(plan.rungs):
-            if self.number == 0:
+            if self.number == 0 and rung.name in self.strain.relief.paused:
+                self.keyed.discard(rung.name)
+            elif self.number == 0:
                 self.keyed.add(rung.name)
-            elif rung.name not in self.keyed:
+            if rung.name not in self.keyed:
                 continue
             made = pictures(SIZES[index % 2])
             self._open(rung.name, made.format)

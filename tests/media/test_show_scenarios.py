@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from config.settings import LadderSettings
 from media.model import TICKS_PER_SECOND
 from media.programme import Feeder
+from media.transcode.messages import Relief
+from media.transcode.pressure import Strain
 from tests.media.actors import FORMATS, MS, SIZES, WRAP, Encoder, pictures
 from tests.media.world import LADDERS, STEP_MS, World
 from tests.support.examples import FUZZ, examples
@@ -205,6 +207,31 @@ async def test_a_source_from_a_slow_worker_has_the_patience_of_a_rung():
     source = world.show.lineup.get("source")
     assert source is not None
     assert not [part for segment in source._window for part in segment.parts if part.gap]
+
+
+async def test_a_rung_that_is_paused_is_listed_as_gaps_in_time():
+    """Nothing comes from it: to wait as for one that is late would break the list (6.2.1)."""
+    world = World(LADDERS[1])
+    assert world.worker is not None
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(6000)
+    world.worker.strain = Strain(relief=Relief(paused=("144p",)))
+    await world.pass_time(12_000)
+    rung = world.show.lineup.get("144p")
+    source = world.show.lineup.get("source")
+    assert rung is not None
+    assert source is not None
+    lacking = [s.msn for s in rung._window if all(part.gap for part in s.parts)]
+    assert len(lacking) >= 3
+    silent = [f.sentence for f in world.linter.findings if "Nothing new was listed" in f.sentence]
+    assert silent == []
+    world.worker.strain = Strain()
+    await world.pass_time(4000)
+    assert rung.edge is not None
+    assert source.edge is not None
+    assert source.edge - rung.edge < TICKS_PER_SECOND
+    resumed = [s.msn for s in rung._window if s.parts and not any(part.gap for part in s.parts)]
+    assert resumed[-1] > lacking[-1]
 
 
 async def test_a_congested_link_loses_nothing():

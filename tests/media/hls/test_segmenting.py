@@ -147,7 +147,9 @@ def test_no_timing_breaks_the_list(steps, keys, starts, reorder, gaps, broken, k
         check(rig, text)
 
 
-@pytest.mark.parametrize("fps", [10, 12, 15, 20, 23.976, 24, 25, 29.97, 30, 48, 50, 59.94, 60])
+@pytest.mark.parametrize(
+    "fps", [4, 5, 7.5, 10, 12, 15, 20, 23.976, 24, 25, 29.97, 30, 48, 50, 59.94, 60]
+)
 def test_parts_of_common_frame_rates_are_long_enough(fps):
     rig = Rig()
     gop = round(fps * 2)
@@ -156,8 +158,7 @@ def test_parts_of_common_frame_rates_are_long_enough(fps):
         rig.rendition.push(packet_of(Codec.H264, SECOND + ms * 90, key=number % gop == 0))
     text = render(rig)
     for _msn, _pdt, _extinf, parts, *_ in segments_of(text):
-        # 1 ms of timestamp rounding may cost a part one frame once in a while.
-        assert all(part >= TARGET_S * 0.85 - 0.017 for part in parts[1:-1])
+        assert all(part >= TARGET_S * 0.85 for part in parts[:-1])
 
 
 def test_a_part_is_published_with_its_last_packet_not_with_the_next():
@@ -176,13 +177,15 @@ def test_the_last_part_is_published_before_a_key_frame_that_is_foreseen():
     assert rig.rendition.next_part == (2, 0, end)
 
 
-def test_a_picture_shorter_than_foreseen_leaves_no_splinters_before_the_boundary():
+@pytest.mark.parametrize("hole", [2, 3, 6])
+@pytest.mark.parametrize("first", [*range(1, 12), 47, 50])
+def test_a_picture_shorter_than_foreseen_leaves_no_splinters(first, hole):
     """A rung guesses that a picture lasts as long as the hole behind the one before."""
     rig = Rig(grid=FixedGrid(starts=[SECOND]))
     for number in range(180):
-        if number % 60 in range(47, 53):
+        if number % 60 in range(first, first + hole):
             continue
-        lasts = 7 * 3000 if number % 60 == 53 else 3000
+        lasts = (hole + 1) * 3000 if number % 60 == first + hole else 3000
         made = packet_of(Codec.H264, SECOND + number * 3000, key=number % 60 == 0, duration=lasts)
         rig.rendition.push(made)
     listed = [parts for _msn, _pdt, _extinf, parts, *_ in segments_of(render(rig)) if parts]

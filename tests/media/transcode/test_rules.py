@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from config.settings import LadderSettings
+from media.meter import NoMeter
 from media.model import Codec, Packet, TrackFormat
 from media.transcode.cadence import (
     BoundaryMarks,
@@ -20,6 +21,7 @@ from media.transcode.messages import Boundary, Relief, Report, RungReport
 from media.transcode.plan import Plan, plan_ladder
 from media.transcode.pressure import DOWN_AFTER_S, Load, PressureRule, load_of, reliefs
 from media.transcode.replay import MAX_BOUNDARIES, Arrivals, Replay
+from media.transcode.reports import Reports
 from media.transcode.watch import HANG_S, START_S, Backoff, HangRule
 
 pytestmark = pytest.mark.unit
@@ -90,6 +92,21 @@ def test_pressure_is_undone_slowly_and_slower_after_a_relapse() -> None:
     assert step == 0
     assert down - 128 == 2 * DOWN_AFTER_S
     assert up < down
+
+
+def test_less_work_is_tried_whole_and_as_much_is_not() -> None:
+    def after(plan: Plan) -> int:
+        reports = Reports("s", NoMeter())
+        reports.plan(ladder(reencode_source=True))
+        for n in range(20):
+            reports.take(report(n, age_ms=300), n / 2)
+        assert reports.step == 3
+        reports.plan(plan)
+        return reports.step
+
+    assert after(ladder()) == 0
+    assert after(ladder(reencode_source=True, audio_kbps=64)) == 3
+    assert after(ladder(reencode_source=True, rungs=())) == 0
 
 
 def test_load_ignores_a_worker_that_catches_up() -> None:
