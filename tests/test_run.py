@@ -13,18 +13,51 @@ pytestmark = pytest.mark.component
 ROOT = Path(__file__).parents[1]
 
 
+# Each notes how often it ran, and passes from the `bar`-th time on.
+TESTS = """
+from pathlib import Path
+
+import pytest
+
+
+def attempt(name, bar):
+    times = Path(__file__).with_name(name)
+    with times.open("a") as file:
+        file.write("x")
+    assert len(times.read_text()) >= bar
+
+
+@pytest.mark.unit
+def test_one():
+    attempt("unit", {unit})
+
+
+@pytest.mark.e2e
+def test_two():
+    attempt("e2e", {e2e})
+
+
+@pytest.mark.e2e
+def test_three():
+    attempt("steady", 1)
+"""
+
+
 @pytest.mark.parametrize(
-    ("body", "verdict"),
-    [("assert True", 0), ("assert False", 1)],
+    ("unit", "e2e", "verdict", "attempts"),
+    [(1, 2, 0, ("x", "xx", "x")), (2, 3, 1, ("x", "xx", "x"))],
+    ids=["passes at last", "stays broken"],
 )
-def test_the_exit_code_is_that_of_the_tests(tmp_path: Path, body: str, verdict: int) -> None:
+def test_the_verdict_is_that_of_the_tests_and_browsers_have_a_second_attempt(
+    tmp_path: Path, unit: int, e2e: int, verdict: int, attempts: tuple[str, ...]
+) -> None:
     if not (ROOT / ".venv" / ".vitrina-dev").exists():
         pytest.skip("the tests run outside ./run's environment: it would be installed first")
     file = tmp_path / "test_one.py"
-    file.write_text(f"def test_one():\n    {body}\n")
+    file.write_text(TESTS.format(unit=unit, e2e=e2e))
     environment = {key: value for key, value in os.environ.items() if "PYTEST" not in key}
     done = subprocess.run(
-        [ROOT / "run", "test", "-p", "no:cacheprovider", str(file)],
+        [ROOT / "run", "test", "-o", f"cache_dir={tmp_path / 'cache'}", file],
         check=False,
         env=environment | {"VITRINA_NO_APT": "1"},
         stdin=subprocess.DEVNULL,
@@ -33,3 +66,5 @@ def test_the_exit_code_is_that_of_the_tests(tmp_path: Path, body: str, verdict: 
         timeout=100,
     )
     assert done.returncode == verdict, done.stdout + done.stderr
+    assert tuple((tmp_path / name).read_text() for name in ("unit", "e2e", "steady")) == attempts
+    assert ("passed only when run again" in done.stderr) == (verdict == 0)
