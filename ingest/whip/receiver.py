@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ingest.whip.bandwidth import Bandwidth
@@ -31,8 +30,6 @@ MAX_PACKETS_A_TICK = 4096
 """Datagrams taken between two ticks; at 20 ms, 2 Gbit/s."""
 MAX_RTCP_A_TICK = 4096
 """Bytes of RTCP taken between two ticks; publishers send some 100 a second and stream."""
-MAX_RETIRED = 64
-"""SSRCs remembered whose stream another one has replaced."""
 REPORT_NS = 1_000 * _MS
 ARRIVALS_NS = 50 * _MS
 """Between two transport-wide feedbacks."""
@@ -87,7 +84,6 @@ class Receiver:
         self._router = Router(answer)
         self._routes = {id(slot): _Route(slot) for slot in self._router.slots}
         self._streams: dict[int, tuple[RtpStream, _Route]] = {}
-        self._retired: OrderedDict[int, None] = OrderedDict()
         self._clock = CommonClock(now_ns)
         sections = [slot.section for slot in self._router.slots]
         self._feedback = Feedback(
@@ -161,7 +157,7 @@ class Receiver:
                     known[0].reception.sender_report(packet, arrived_ns)
             elif isinstance(packet, Goodbye):
                 for ssrc in packet.ssrcs:
-                    self._goodbye(ssrc)
+                    self._goodbye(ssrc, arrived_ns)
 
     def _unknown(self, packet: RtpPacket, arrived_ns: int) -> None:
         """Take a packet of an SSRC that is not at work: a retransmission, or a new stream."""
@@ -174,7 +170,7 @@ class Receiver:
         if slot is not None:
             self._repair(self._routes[id(slot)], packet, arrived_ns)
             return
-        slot = None if packet.ssrc in self._retired else self._router.media(packet, said)
+        slot = self._router.media(packet, said, arrived_ns)
         if slot is None:
             self._unrouted += 1
             return
@@ -196,8 +192,11 @@ class Receiver:
 
     def _bind(self, route: _Route, ssrc: int, now_ns: int) -> RtpStream:
         """Put a new stream at work; the one before on its slot is replaced."""
-        self._retire(route)
         slot = route.slot
+        if route.stream is not None:
+            self._router.replaced(route.stream.ssrc, slot)
+            self._retire(route)
+        self._router.bound(ssrc, slot)
         payload_type = slot.section.payload_type
         assert payload_type is not None
         clock = self._clock.add(slot.kind, payload_type.clock_rate, route.floor)
@@ -223,15 +222,13 @@ class Receiver:
             route.video.restart()
         if route.sound is not None:
             route.sound.restart()
-        self._retired[stream.ssrc] = None
-        if len(self._retired) > MAX_RETIRED:
-            self._retired.popitem(last=False)
 
-    def _goodbye(self, ssrc: int) -> None:
+    def _goodbye(self, ssrc: int, now_ns: int) -> None:
         known = self._streams.get(ssrc)
         if known is None:
             return
         route = known[1]
+        self._router.left(ssrc, route.slot, now_ns)
         self._retire(route)
         if route.video is not None:
             self._layers.ended(self._video.index(route))

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 MAX_REPAIRS = 16
 """RTX streams remembered."""
+MAX_GONE = 64
+"""SSRCs remembered that said goodbye, or whose place another one has taken."""
+STRAGGLERS_NS = 300_000_000
+"""After a goodbye, what was sent before it may still arrive (RFC 3550 section 6.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,9 +58,39 @@ class Router:
                 self.slots.append(Slot(kind=kind, section=section, layer=layer, rid=rid))
         self.ids = ExtensionMap.from_uris(uris)
         self._repairs: OrderedDict[int, Slot] = OrderedDict()
+        self._gone: OrderedDict[int, tuple[Slot, int | None]] = OrderedDict()
+        """SSRCs not at work any more: where they were, since when they may be again (None: not)."""
 
-    def media(self, packet: RtpPacket, said: Extensions) -> Slot | None:
-        """Return the slot of a media packet; None for one that belongs nowhere (yet)."""
+    def bound(self, ssrc: int, slot: Slot) -> None:
+        """Note that an SSRC is at work on a slot: those before it there do not come back."""
+        self._gone.pop(ssrc, None)
+        for each, (where, _) in self._gone.items():
+            if where is slot:
+                self._gone[each] = slot, None
+
+    def replaced(self, ssrc: int, slot: Slot) -> None:
+        """Note that another SSRC takes the place of one."""
+        self._note(ssrc, slot, None)
+
+    def left(self, ssrc: int, slot: Slot, now_ns: int) -> None:
+        """Note that an SSRC has said goodbye; it may come back."""
+        self._note(ssrc, slot, now_ns + STRAGGLERS_NS)
+
+    def _note(self, ssrc: int, slot: Slot, back_ns: int | None) -> None:
+        self._gone[ssrc] = slot, back_ns
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
+
+    def media(self, packet: RtpPacket, said: Extensions, now_ns: int) -> Slot | None:
+        """Return the slot of a media packet; None for one that belongs nowhere (yet).
+
+        Browsers say goodbye for a track that is taken out or a layer that is switched off, and go
+        on later under the same SSRC, without its mid and rid once these were acknowledged.
+        """
+        if packet.ssrc in self._gone:
+            slot, back_ns = self._gone[packet.ssrc]
+            back = back_ns is not None and now_ns >= back_ns
+            return slot if back and packet.payload_type == slot.payload_type else None
         found = [each for each in self.slots if each.payload_type == packet.payload_type]
         return self._narrow(found, packet.ssrc, said.mid, said.rid)
 

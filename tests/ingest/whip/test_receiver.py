@@ -14,12 +14,14 @@ from tests.ingest.whip.publisher import (
     SECOND,
     SOUND_SSRC,
     START,
+    VIDEO_SSRC,
     Encoder,
     Path,
     Sink,
     World,
     answer,
 )
+from webrtc.extensions import Extensions
 from webrtc.payloads.h264 import H264Packetizer
 from webrtc.rtcp import (
     Goodbye,
@@ -32,6 +34,8 @@ from webrtc.rtcp import (
 )
 
 pytestmark = pytest.mark.component
+LAYERS = {"h": 100, "m": 101, "l": 102}
+"""Simulcast layers and their SSRCs."""
 
 
 def decode(track_format: TrackFormat, packets: list[Packet]) -> int:
@@ -242,6 +246,39 @@ def test_a_goodbye_ends_the_sound() -> None:
     world.run(2)
     assert len(world.sink.formats) == 2
     assert len(world.sink.of(Kind.AUDIO)) == 100
+
+
+def test_sound_that_said_goodbye_comes_back_under_its_ssrc() -> None:
+    """As Chromium does where a page takes the microphone out of its sender and puts it back."""
+    world = World()
+    world.sound(3)
+    world.run(1)
+    world.receiver.rtcp(serialise_rtcp([Goodbye(ssrcs=(SOUND_SSRC,))]), world.now)
+    assert world.sink.dropped == [(0, Kind.AUDIO)]
+    world.run(2.5)
+    assert [each.codec for _, each in world.sink.formats] == [Codec.OPUS, Codec.OPUS]
+    sounds = world.sink.of(Kind.AUDIO)
+    assert 130 <= len(sounds) <= 140  # what may have been under way is left out
+    assert max(b.arrived_ns - a.arrived_ns for a, b in pairwise(sounds)) < 400 * MS
+    assert 0.3 * 90_000 <= max(b.dts - a.dts for a, b in pairwise(sounds)) < 0.4 * 90_000
+
+
+def test_pictures_and_layers_that_said_goodbye_come_back() -> None:
+    """As browsers do where a page sets an encoding inactive and active again."""
+    for name, layers in (("chromium-publish", {None: VIDEO_SSRC}), ("chromium-simulcast", LAYERS)):
+        world = World(answer(name))
+        streams = [
+            world.video(6, ssrc=ssrc, rid=rid, size=(320 >> index, 192 >> index))
+            for index, (rid, ssrc) in enumerate(layers.items())
+        ]
+        world.run(2)
+        last = streams[-1]
+        last.said = Extensions()  # acknowledged: not said again
+        world.receiver.rtcp(serialise_rtcp([Goodbye(ssrcs=(last.ssrc,))]), world.now)
+        world.run(4.5)
+        pictures = world.sink.of(Kind.VIDEO, len(layers) - 1)
+        assert len(pictures) > 150
+        assert max(b.arrived_ns - a.arrived_ns for a, b in pairwise(pictures)) < 700 * MS
 
 
 def test_the_first_packets_may_be_lost() -> None:

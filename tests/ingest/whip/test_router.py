@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.whip.router import MAX_REPAIRS, Router, Slot
+from ingest.whip.router import MAX_GONE, MAX_REPAIRS, STRAGGLERS_NS, Router, Slot
 from tests.ingest.whip.publisher import SOUND_SSRC, VIDEO_SSRC, answer
 from tests.webrtc.packets import media
 from webrtc.extensions import Extensions
@@ -26,26 +26,30 @@ def found(slot: Slot | None) -> tuple[str, int, str | None] | None:
 
 def test_by_payload_type_alone() -> None:
     made = router()
-    assert found(made.media(media(1, payload_type=96, ssrc=5), NOTHING)) == ("video", 0, None)
-    assert found(made.media(media(1, payload_type=111, ssrc=5), NOTHING)) == ("audio", 0, None)
-    assert made.media(media(1, payload_type=97, ssrc=VIDEO_SSRC), NOTHING) is None
+    assert found(made.media(media(1, payload_type=96, ssrc=5), NOTHING, 0)) == ("video", 0, None)
+    assert found(made.media(media(1, payload_type=111, ssrc=5), NOTHING, 0)) == ("audio", 0, None)
+    assert made.media(media(1, payload_type=97, ssrc=VIDEO_SSRC), NOTHING, 0) is None
 
 
 def test_a_mid_that_does_not_fit_its_payload_type_is_nobodys() -> None:
     made = router()
     sound = media(1, payload_type=111, ssrc=SOUND_SSRC)
-    assert found(made.media(sound, Extensions(mid="0"))) == ("audio", 0, None)
-    assert made.media(sound, Extensions(mid="1")) is None
-    assert made.media(sound, Extensions(mid="7")) is None
+    assert found(made.media(sound, Extensions(mid="0"), 0)) == ("audio", 0, None)
+    assert made.media(sound, Extensions(mid="1"), 0) is None
+    assert made.media(sound, Extensions(mid="7"), 0) is None
 
 
 def test_layers_by_rid_and_the_first_one_not_by_its_ssrc_alone() -> None:
     made = router("obs-32-simulcast")
     for rid in "012":
         packet = media(1, payload_type=96, ssrc=100 + int(rid))
-        assert found(made.media(packet, Extensions(mid="1", rid=rid))) == ("video", int(rid), rid)
-    assert made.media(media(1, payload_type=96, ssrc=7), Extensions(mid="1")) is None
-    assert made.media(media(1, payload_type=96, ssrc=7), Extensions(rid="9")) is None
+        assert found(made.media(packet, Extensions(mid="1", rid=rid), 0)) == (
+            "video",
+            int(rid),
+            rid,
+        )
+    assert made.media(media(1, payload_type=96, ssrc=7), Extensions(mid="1"), 0) is None
+    assert made.media(media(1, payload_type=96, ssrc=7), Extensions(rid="9"), 0) is None
 
 
 def test_layers_by_ssrcs_where_the_sdp_names_one_for_each() -> None:
@@ -54,8 +58,8 @@ def test_layers_by_ssrcs_where_the_sdp_names_one_for_each() -> None:
         replace(each, ssrcs=(10, 20, 30)) if each.rids else each for each in agreed.sections
     )
     made = Router(replace(agreed, sections=sections))
-    assert found(made.media(media(1, payload_type=96, ssrc=20), NOTHING)) == ("video", 1, "1")
-    assert made.media(media(1, payload_type=96, ssrc=40), NOTHING) is None
+    assert found(made.media(media(1, payload_type=96, ssrc=20), NOTHING, 0)) == ("video", 1, "1")
+    assert made.media(media(1, payload_type=96, ssrc=40), NOTHING, 0) is None
 
 
 def test_retransmissions_by_repaired_rid_and_then_by_their_ssrc() -> None:
@@ -85,3 +89,21 @@ def test_what_is_remembered_is_bounded() -> None:
     assert made.repair(media(1, payload_type=number, ssrc=0), NOTHING) is None
     last = media(1, payload_type=number, ssrc=4 * MAX_REPAIRS - 1)
     assert found(made.repair(last, NOTHING)) == ("video", 0, "h")
+
+
+def test_who_said_goodbye_may_come_back_without_its_name() -> None:
+    made = router("chromium-simulcast")
+    number = made.slots[0].payload_type
+    packet = media(1, payload_type=number, ssrc=5)
+    slot = made.media(packet, Extensions(rid="m"), 0)
+    assert found(slot) == ("video", 1, "m")
+    assert slot is not None
+    made.bound(5, slot)
+    made.left(5, slot, 0)
+    assert made.media(packet, NOTHING, STRAGGLERS_NS - 1) is None
+    assert made.media(packet, NOTHING, STRAGGLERS_NS) is slot
+    made.bound(6, slot)  # unless another one has its place
+    assert made.media(packet, Extensions(rid="m"), STRAGGLERS_NS) is None
+    for ssrc in range(1000, 1000 + MAX_GONE):
+        made.replaced(ssrc, slot)
+    assert made.media(packet, Extensions(rid="m"), STRAGGLERS_NS) is slot  # forgotten
