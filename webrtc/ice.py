@@ -137,12 +137,13 @@ class IceConnection(Connection):
                     foundation=candidate_foundation("host", "udp", host),
                     component=component,
                     transport="udp",
-                    priority=candidate_priority(component, "host", 65535 - number),
+                    # Each its own (RFC 8445 5.1.2.1), whatever the family: the best is told first.
+                    priority=candidate_priority(component, "host", 65535 - self._place(host)),
                     host=host,
                     port=port,
                     type="host",
                 )
-                for number, host in enumerate(hosts)
+                for host in hosts
             ]
             with contextlib.ExitStack() as unused:
                 for sock in sockets:
@@ -153,7 +154,7 @@ class IceConnection(Connection):
                     self._protocols.append(protocol)
                 unused.pop_all()
             candidates += made
-        return candidates
+        return sorted(candidates, key=lambda each: self._place(each.host))
 
     def data_received(self, data: bytes, component: int) -> None:
         """Nothing comes this way: `_Datagrams` hands media over with its address."""
@@ -263,6 +264,9 @@ class IceConnection(Connection):
         )
 
     # ── sockets ──────────────────────────────────────────────────────────────────────────────
+
+    def _place(self, host: str) -> int:
+        return self._hosts.index(host)
 
     async def _listen(self, sock: socket.socket) -> _Datagrams:
         loop = asyncio.get_running_loop()

@@ -445,6 +445,7 @@ async def test_ports_come_from_the_range() -> None:
         (["127.0.0.1", "127.0.0.2"], {"127.0.0.1", "127.0.0.2"}),
         (["203.0.113.7"], {"0.0.0.0"}),
         (["127.0.0.1", "203.0.113.7"], {"0.0.0.0"}),
+        (["::1", "127.0.0.1"], {"::1", "127.0.0.1"}),
     ],
 )
 async def test_sockets_are_bound_to_what_peers_are_told(hosts: list[str], bound: set[str]) -> None:
@@ -453,7 +454,10 @@ async def test_sockets_are_bound_to_what_peers_are_told(hosts: list[str], bound:
     await peer.open()
     names = [each.transport.get_extra_info("sockname") for each in peer._ice._protocols]
     assert {name[0] for name in names} == bound
-    assert {candidate.host for candidate in peer.candidates} == set(hosts)
+    # The best one first, whatever the family, and each with a priority of its own.
+    assert [candidate.host for candidate in peer.candidates] == hosts
+    priorities = [candidate.priority for candidate in peer.candidates]
+    assert priorities == sorted(set(priorities), reverse=True)
     v4 = {candidate.port for candidate in peer.candidates if ":" not in candidate.host}
     assert v4 == {name[1] for name in names if ":" not in name[0]}
     await peer.close()
