@@ -24,6 +24,7 @@ class Profile(StrEnum):
     HIGH_10 = "high 10"
     HIGH_422 = "high 4:2:2"
     HIGH_444 = "high 4:4:4 predictive"
+    CAVLC_444 = "cavlc 4:4:4 intra"
 
 
 _DECODED: dict[Profile, tuple[Profile, ...]] = {
@@ -65,6 +66,7 @@ _DECODED: dict[Profile, tuple[Profile, ...]] = {
     Profile.HIGH_10: (Profile.HIGH_10, Profile.HIGH_422, Profile.HIGH_444),
     Profile.HIGH_422: (Profile.HIGH_422, Profile.HIGH_444),
     Profile.HIGH_444: (Profile.HIGH_444,),
+    Profile.CAVLC_444: (Profile.CAVLC_444, Profile.HIGH_444),
 }
 """Which decoders play a stream, the nearest first (ISO 14496-10 annex A.2).
 
@@ -108,6 +110,8 @@ def _profile(idc: int, flags: int) -> Profile | None:
             return Profile.HIGH_10
         case 122:
             return Profile.HIGH_422
+        case 44:
+            return Profile.CAVLC_444
         case 244:
             return Profile.HIGH_444
     return None

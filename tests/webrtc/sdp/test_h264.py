@@ -27,6 +27,7 @@ pytestmark = pytest.mark.unit
         ("6e0033", Profile.HIGH_10, 51),
         ("7a0033", Profile.HIGH_422, 51),
         ("f4001f", Profile.HIGH_444, 31),
+        ("2c0028", Profile.CAVLC_444, 40),
     ],
 )
 def test_profiles(text: str, profile: Profile, level: int):
@@ -46,6 +47,7 @@ def test_what_is_no_profile(text: str):
         ("640c1f", "640028", True),
         ("64001f", "4d0028", True),
         ("f4001f", "640028", True),
+        ("2c001f", "640028", False),
         ("42e01f", "640028", False),
         ("42e01f", "42001f", False),
         ("4d001f", "640028", False),
