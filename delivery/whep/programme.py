@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from media.bitstream import BitstreamError
-from media.bitstream.h264 import parse_avcc
+from media.bitstream.h264 import parse_avcc, profile_level_id
 from media.model import TICKS_PER_SECOND, Codec
 from webrtc.payloads.errors import PayloadError
 from webrtc.payloads.h264 import H264Packetizer
@@ -107,12 +107,13 @@ class Lane:
             return
         try:
             config = parse_avcc(track_format.config)
+            profile = profile_level_id(config)
         except BitstreamError:
             return
         if config.length_size != 4:
             return
         self._config = track_format.config
-        self.profile_level_id = config.sps[0][1:4].hex()
+        self.profile_level_id = profile
         self._packetizer = H264Packetizer(parameter_sets=(*config.sps, *config.pps))
 
     def take(self, packet: Packet, now_ns: int) -> Frame | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ _WHAT = "H.264 SPS"
 _LAST_VCL = 5
 _BASELINE = 66
 """It has no B slices (A.2.1)."""
+_CONSTRAINED = 0x40
+"""constraint_set1_flag."""
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 # Profiles for which avcC carries chroma format and bit depths (ISO 14496-15 5.3.3.1.2).
 _AVCC_EXTENDED = frozenset({100, 110, 122, 144})
@@ -131,6 +134,39 @@ def reorder_frames(avcc: bytes) -> int | None:
     told = [parse_sps(sps).reorder_frames for sps in parse_avcc(avcc).sps]
     known = [frames for frames in told if frames is not None]
     return max(known) if len(known) == len(told) else None
+
+
+def profile_level_id(config: AvcConfig) -> str:
+    """Return what SDP says of a stream (RFC 6184 8.1): bytes 1 to 3 of its SPS in hexadecimal.
+
+    Baseline without slice groups and redundant pictures is Constrained Baseline (A.2.1.1), which
+    every browser plays, also where its encoder leaves the flag out. Raises `BitstreamError`.
+    """
+    sps = config.sps[0]
+    if len(sps) < 4:
+        raise BitstreamError("The H.264 SPS ends before its last field.")
+    idc, flags, level = sps[1:4]
+    if idc == _BASELINE and config.pps:
+        with contextlib.suppress(BitstreamError):
+            flags |= _CONSTRAINED * all(map(_plain, config.pps))
+    return bytes((idc, flags, level)).hex()
+
+
+def _plain(pps: bytes) -> bool:
+    """Whether a PPS has neither slice groups nor redundant pictures (H.264 7.3.2.2)."""
+    reader = BitReader(nal.rbsp(pps, 1, "H.264 PPS"), "H.264 PPS")
+    reader.ue("pic_parameter_set_id", 255)
+    reader.ue("seq_parameter_set_id", 31)
+    reader.skip(2)
+    if reader.ue("num_slice_groups_minus1", 7):
+        return False
+    reader.ue("num_ref_idx_l0_default_active_minus1", 31)
+    reader.ue("num_ref_idx_l1_default_active_minus1", 31)
+    reader.skip(3)
+    for name in ("pic_init_qp_minus26", "pic_init_qs_minus26", "chroma_qp_index_offset"):
+        reader.se(name)
+    reader.skip(2)
+    return not reader.flag()
 
 
 def sps_dimensions(sps: bytes) -> tuple[int, int]:

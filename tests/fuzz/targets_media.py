@@ -94,6 +94,7 @@ def avc(data: bytes) -> None:
     _same_units(data, h264.annexb_to_length_prefixed)
     with contextlib.suppress(BitstreamError):
         record = h264.parse_avcc(data)
+        h264.profile_level_id(record)
         if record.pps:
             again = h264.parse_avcc(h264.build_avcc(record.sps, record.pps))
             assert set(again.sps) == set(record.sps)

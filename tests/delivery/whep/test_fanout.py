@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from media.bitstream.formats import describe
+from media.bitstream.h264 import build_avcc
 from media.model import Codec
-from tests.delivery.whep.bench import AUDIO, FORMAT, MS, SECOND, VIDEO, Bench
+from tests.delivery.whep.bench import AUDIO, FORMAT, MS, PPS, SECOND, SPS, VIDEO, Bench
 from webrtc.rtcp import ReceiverReport, Remb, ReportBlock
+from webrtc.sdp.h264 import plays
 
 pytestmark = pytest.mark.unit
 
@@ -74,6 +77,15 @@ def test_a_viewer_gets_only_what_it_decodes() -> None:
     assert guest.viewer.lane is None
     assert not guest.of(VIDEO)
     assert level == "42c01f"
+
+
+def test_baseline_without_the_flag_is_what_browsers_play() -> None:
+    bench = Bench()
+    bare = bytes((*SPS[:2], 0, *SPS[3:]))
+    bench.fanout.formats("source", describe(Codec.H264, build_avcc([bare], [PPS])))
+    level = bench.fanout.lanes["source"].profile_level_id
+    assert level is not None
+    assert plays({"packetization-mode": "1", "profile-level-id": "42e01f"}, level)
 
 
 def test_a_rung_that_ends_is_left_for_another() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -304,6 +305,50 @@ def test_vp9_records_of_libvpx(pix_fmt: str, depth: int, chroma: str, string: st
 def test_the_sps_tells_whether_pictures_are_reordered(options: dict[str, str], told: int) -> None:
     clip = clips.video("h264", frames=20, options=tuple(options.items()))
     assert h264.reorder_frames(clip.fmt.config) == told
+
+
+def bits(*fields: str) -> bytes:
+    """Return a PPS NAL unit of these bits, whose trailing bits are added."""
+    text = "".join(fields) + "1"
+    text += "0" * (-len(text) % 8)
+    return b"\x68" + int(text, 2).to_bytes(len(text) // 8, "big")
+
+
+# Ids 0, 0, no CABAC; slice groups; 1 and 1 references; no weights; QPs 26, 26, 0.
+PLAIN = ("1", "1", "00", "1", "1", "1", "000", "1", "1", "1", "10")
+
+
+@pytest.mark.parametrize(
+    ("profile", "pps", "told"),
+    [
+        ("42001f", [bits(*PLAIN, "0")], "42401f"),
+        ("42801f", [bits(*PLAIN, "0")], "42c01f"),
+        ("42c01f", [bits(*PLAIN, "0")], "42c01f"),
+        ("42001f", [bits(*PLAIN, "1")], "42001f"),  # redundant pictures
+        ("42001f", [bits(*PLAIN, "0"), bits("010", "1", "00", "010", "1")], "42001f"),  # groups
+        ("42001f", [], "42001f"),
+        ("42001f", [b"\x68"], "42001f"),
+        ("4d001f", [bits(*PLAIN, "0")], "4d001f"),
+        ("64001f", [bits(*PLAIN, "0")], "64001f"),
+    ],
+)
+def test_baseline_of_which_no_more_is_used_is_constrained(
+    profile: str, pps: list[bytes], told: str
+) -> None:
+    config = h264.AvcConfig(
+        length_size=4, sps=(b"\x67" + bytes.fromhex(profile) + b"\x80",), pps=tuple(pps)
+    )
+    assert h264.profile_level_id(config) == told
+
+
+def test_the_profile_of_what_x264_encodes() -> None:
+    clip = clips.video("h264", frames=2, options=(("profile", "baseline"), ("level", "3.1")))
+    found = h264.parse_avcc(clip.fmt.config)
+    assert h264.profile_level_id(found) == "42c01f"
+    bare = bytes((*found.sps[0][:2], 0, *found.sps[0][3:]))
+    assert h264.profile_level_id(replace(found, sps=(bare,))) == "42401f"
+    with pytest.raises(BitstreamError, match="ends before its last field"):
+        h264.profile_level_id(replace(found, sps=(b"\x67\x42",)))
 
 
 def test_an_sps_that_does_not_tell_of_reordering() -> None:
