@@ -37,6 +37,8 @@ CONSENT_S = 5.0
 CONSENT_LASTS_S = 30.0
 CONSENT_REPEATS = 2
 """Of a question, after 0.5 and 1.5 s: an answer may take 3.5 s, over satellites or a busy path."""
+FIRST_REPEAT_S = 0.5
+"""After it, nobody knows which question was answered."""
 MAX_UNSENT_BYTES = 1 << 17
 """Of one socket, beyond what the kernel takes: a tenth of a second of 10 Mb/s."""
 CHECKS_PER_S = 200
@@ -117,6 +119,8 @@ class IceConnection(Connection):
         """Checks of the peer that were too many, dropped."""
         self.strange = 0
         """Datagrams from unchecked addresses, and STUN that is not meant for us, dropped."""
+        self.round_trip_s: float | None = None
+        """As the newest question for consent took, None before the first answer."""
 
     # ── called by aioice ─────────────────────────────────────────────────────────────────────
 
@@ -182,6 +186,7 @@ class IceConnection(Connection):
         while True:
             await asyncio.sleep(CONSENT_S * random.uniform(0.8, 1.2))
             for pair in tuple(self._nominated.values()):
+                asked_s = time.monotonic()
                 try:
                     await pair.protocol.request(
                         self.build_request(pair, nominate=False),
@@ -190,6 +195,8 @@ class IceConnection(Connection):
                         retransmissions=CONSENT_REPEATS,
                     )
                     heard_s = time.monotonic()
+                    if heard_s - asked_s < FIRST_REPEAT_S:
+                        self.round_trip_s = heard_s - asked_s
                 except TransactionError:
                     if time.monotonic() - heard_s >= CONSENT_LASTS_S:
                         self._query_consent_task = None

@@ -143,6 +143,11 @@ class Peer:
         return remote[0] if remote else None
 
     @property
+    def round_trip_s(self) -> float | None:
+        """Round trip by the newest consent check, every 5 s; None before the first."""
+        return self._ice.round_trip_s
+
+    @property
     def strange(self) -> int:
         """Datagrams from addresses that ICE has not checked, and STUN not meant for us."""
         return self._ice.strange

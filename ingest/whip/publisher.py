@@ -241,7 +241,8 @@ class WhipPublisher:
         self._rtp_meter.rtp_path(
             stream,
             PROTOCOL,
-            rtt_s=statistics.rtt_ns / 1e9 or None,
+            # Answers to requests tell it only where something gets lost.
+            rtt_s=self._session.peer.round_trip_s or statistics.rtt_ns / 1e9 or None,
             bandwidth_bps=statistics.bandwidth_bps or None,
         )
         return came

@@ -352,6 +352,27 @@ async def test_a_check_without_priority_is_no_fault_of_ours() -> None:
     await running
 
 
+async def test_questions_for_consent_tell_the_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webrtc.ice.CONSENT_S", 0.02)
+    async with connected() as (stage, _):
+        assert stage.peer.round_trip_s is None
+        await until(lambda: stage.peer.round_trip_s)
+        assert 0 < (stage.peer.round_trip_s or 0) < 0.5
+        # Answered after it was asked again: to which question is not known.
+        monkeypatch.setattr("webrtc.ice.FIRST_REPEAT_S", 0.0)
+        stage.peer._ice.round_trip_s = None
+        build, asked = stage.peer._ice.build_request, 0
+
+        def noted(*args: Any, **named: Any) -> Message:
+            nonlocal asked
+            asked += 1
+            return build(*args, **named)
+
+        monkeypatch.setattr(stage.peer._ice, "build_request", noted)
+        await until(lambda: asked > 3)
+        assert stage.peer.round_trip_s is None
+
+
 async def test_a_slow_path_is_not_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers take longer than a question waits before it is asked again: all in a tenth of time.
 

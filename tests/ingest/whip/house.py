@@ -115,6 +115,7 @@ class RtpMeter:
         self.counts: Counter[str] = Counter()
         self.discarded: Counter[str] = Counter()
         self.paths = 0
+        self.trips: list[float] = []
 
     def rtp_counted(self, stream: str, protocol: str, kind: str, counts: RtpCounts) -> None:
         assert (stream, protocol) == ("shop", "whip")
@@ -133,6 +134,8 @@ class RtpMeter:
         self, stream: str, protocol: str, *, rtt_s: float | None, bandwidth_bps: float | None
     ) -> None:
         self.paths += 1
+        if rtt_s is not None:
+            self.trips.append(rtt_s)
 
 
 class House:
