@@ -401,7 +401,9 @@ class Show:
         # What a congested link delays is not lost: patience counts from when it is due here.
         congested = not silent and self.feeder is Feeder.ENCODER
         delay = max(0, -self.lead) if congested else 0
-        self.lineup.fill_holes(now - delay, on_air=expected, silent=silent, paused=self.ladder.paused)
+        self.lineup.fill_holes(
+            now - delay, on_air=expected, silent=silent, paused=self.ladder.paused
+        )
 
     def end(self) -> None:
         """End every playlist; nothing is published afterwards. Idempotent."""

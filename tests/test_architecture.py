@@ -244,6 +244,13 @@ def test_fuzzing_is_not_held_to_the_examples_of_every_day() -> None:
     assert [name(file) for file in modules if fixed.search(file.read_text("utf-8"))] == []
 
 
+def test_test_modules_are_imported_by_nobody() -> None:
+    """But by what seeds the fuzz targets with the tests' own inputs."""
+    taken = re.compile(r"^(?:from|import) tests[.\w]*[.]test_\w+", re.M)
+    modules = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    assert [name(file) for file in modules if taken.search(file.read_text("utf-8"))] == []
+
+
 def test_e2e_tests_are_where_run_looks_for_them() -> None:
     marked = {
         file.relative_to(ROOT / "tests").parts[0]

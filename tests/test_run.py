@@ -32,12 +32,12 @@ def test_one():
     attempt("unit", {unit})
 
 
-@pytest.mark.e2e
+@pytest.mark.{browser}
 def test_two():
     attempt("e2e", {e2e})
 
 
-@pytest.mark.e2e
+@pytest.mark.{browser}
 def test_three():
     attempt("steady", 1)
 """
@@ -54,7 +54,7 @@ def test_the_verdict_is_that_of_the_tests_and_browsers_have_a_second_attempt(
     if not (ROOT / ".venv" / ".vitrina-dev").exists():
         pytest.skip("the tests run outside ./run's environment: it would be installed first")
     file = tmp_path / "test_one.py"
-    file.write_text(TESTS.format(unit=unit, e2e=e2e))
+    file.write_text(TESTS.format(unit=unit, e2e=e2e, browser="e2e"))
     environment = {key: value for key, value in os.environ.items() if "PYTEST" not in key}
     done = subprocess.run(
         [ROOT / "run", "test", "-o", f"cache_dir={tmp_path / 'cache'}", file],

@@ -169,12 +169,6 @@ def _plain(pps: bytes) -> bool:
     return not reader.flag()
 
 
-def sps_dimensions(sps: bytes) -> tuple[int, int]:
-    """Return (width, height) after cropping of an SPS NAL unit."""
-    picture = parse_sps(sps)
-    return picture.width, picture.height
-
-
 def parse_sps(sps: bytes) -> PictureFormat:
     """Parse an SPS NAL unit, its one-byte header included (H.264 7.3.2.1.1 and E.1.1)."""
     if len(sps) < 5 or sps[0] & 0x1F != NAL_SPS:

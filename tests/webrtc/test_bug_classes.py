@@ -13,7 +13,7 @@ import pytest
 from aiortc import RTCDtlsTransport
 from OpenSSL import SSL
 
-from tests.webrtc.test_peer import HOST, Stage, check, until
+from tests.webrtc.stage import HOST, Stage, check, until
 from webrtc.peer import PeerLost
 from webrtc.rtp import RtpError, parse_rtp
 
