@@ -166,7 +166,9 @@ class Origin:
     epoch: float = 0.0
     state: str = "live"
     cues: list[Carried] = field(default_factory=list)
-    outage: tuple[int, int] | None = None
+    outage: tuple[float, float] | None = None
+    spared: str = ""
+    """The rendition that has media throughout the outage."""
     ended_at: float | None = None
     displaced: float | None = None
     """Video parts that begin here say that they begin 0.1 s later: browsers drop them."""
@@ -220,15 +222,16 @@ class Origin:
 
     # ---- what is published
 
-    def _lost(self, part: Part) -> bool:
-        if self.outage is None:
+    def _lost(self, track: Track, part: Part) -> bool:
+        if self.outage is None or track is self.tracks.get(self.spared):
             return False
         start, end = self.outage
         return start - 0.01 <= part.start < end - 0.01
 
     def _published(self, track: Track) -> list[list[Part]]:
         edge = self.position()
-        if self.outage is not None and edge < self.outage[1] + PART_S:
+        spared = track is self.tracks.get(self.spared)
+        if self.outage is not None and not spared and edge < self.outage[1] + PART_S:
             edge = min(edge, self.outage[0])
         listed = []
         for segment in track.segments:
@@ -257,10 +260,10 @@ class Origin:
                 for index, part in enumerate(segment):
                     tag = f'#EXT-X-PART:DURATION={part.duration:.5f},URI="{msn}.{index}.m4s"'
                     tag += ",INDEPENDENT=YES" if part.independent else ""
-                    lines.append(tag + (",GAP=YES" if self._lost(part) else ""))
+                    lines.append(tag + (",GAP=YES" if self._lost(track, part) else ""))
             if len(segment) == len(whole):
                 duration = sum(part.duration for part in segment)
-                gap = ["#EXT-X-GAP"] if all(self._lost(part) for part in segment) else []
+                gap = ["#EXT-X-GAP"] if all(self._lost(track, part) for part in segment) else []
                 lines += [*gap, f"#EXTINF:{duration:.5f},", f"{msn}.m4s"]
         lines += self._date_ranges()
         if self.ended_at is not None and self.position() >= self.ended_at:
@@ -354,7 +357,7 @@ class Origin:
         parts = track.segments[numbers[0]]
         if len(numbers) == 2:
             parts = parts[numbers[1] : numbers[1] + 1]
-        parts = [part for part in parts if not self._lost(part)]
+        parts = [part for part in parts if not self._lost(track, part)]
         if not parts:
             raise web.HTTPNotFound
         body = b"".join(self._body(name, part) for part in parts)

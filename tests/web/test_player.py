@@ -218,6 +218,25 @@ async def test_an_encoder_outage_mends_itself(watch: Watch, wide: Tracks) -> Non
     assert await viewer.of("p.latency") < 4
 
 
+@pytest.mark.parametrize("missing", [1, 2])
+async def test_missing_pictures_at_a_segments_end_are_passed_over(
+    watch: Watch, wide: Tracks, missing: int
+) -> None:
+    """hls.js alone waits for the whole next segment to be listed, and stays behind."""
+    origin = Origin(tracks=wide, static=NOWHERE, spared="audio")
+    origin.go_live()
+    viewer = await watch(origin)
+    await viewer.until_live()
+    await viewer.until_moving(1)
+    before = await viewer.of("p.stats.stallSeconds")
+    end = (int(origin.position()) // 2) * 2 + 4
+    origin.outage = (end - missing * PART_S, end)
+    await viewer.until(f"p.playingDate.getTime() > {(origin.epoch + end + 1) * 1000}", 20)
+    assert await viewer.of("p.stats.stallSeconds") - before < 1
+    hole = await viewer.of("[p.video.buffered.length, p.video.buffered.start(1)]")
+    assert hole == [2, pytest.approx(end, abs=0.1)]
+
+
 async def test_a_hole_in_the_pictures_is_stepped_over(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)
     origin.go_live()

@@ -5,7 +5,7 @@ import { CUE_ATTRIBUTE, fromDateRange, fromId3 } from "../cues/carriers";
 import type { Anchor } from "../timeline/program-date-time";
 import { type Engine, type EngineSink, type Failure, type Level, type Sound, soundLabel } from "./engine";
 import { hlsConfig } from "./hls-config";
-import { type Piece, recall } from "./parts";
+import { type Piece, bridge, isMissing, recall } from "./parts";
 
 const MAX_KNOWN_RANGES = 4096;
 /** Clear of the seam between a gap and the media after it. */
@@ -67,10 +67,12 @@ export class HlsEngine implements Engine {
       if (frag.type !== "main") return;
       this.#buffered = piece;
       recall(hls.latestLevelDetails, piece);
+      bridge(hls.latestLevelDetails);
       this.#follow(hls.latestLevelDetails);
     });
     hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => {
       recall(details, this.#bufferedSound);
+      bridge(details);
       this.#dateRanges(details);
     });
     hls.on(Events.FRAG_PARSING_METADATA, (_event, { samples }) => this.#inBand(samples));
@@ -161,7 +163,7 @@ export class HlsEngine implements Engine {
       ...details.fragments.filter((fragment) => !parts.some((part) => part.fragment === fragment)),
       ...parts,
     ];
-    const next = listed.find(({ gap, start, duration }) => !gap && start + duration > live + EDGE_S);
+    const next = listed.find((piece) => !isMissing(piece) && piece.start + piece.duration > live + EDGE_S);
     return next ? Math.max(live, next.start + EDGE_S) : null;
   }
 
@@ -211,7 +213,7 @@ export class HlsEngine implements Engine {
     const buffered = this.#buffered;
     if (!buffered || !details.fragments.some(({ sn }) => sn === buffered.sn)) return false;
     if (buffered.part === null) return true;
-    const last = details.partList?.filter(({ fragment }) => fragment.sn === buffered.sn).at(-1);
+    const last = details.partList?.filter((part) => part.fragment.sn === buffered.sn && !isMissing(part)).at(-1);
     return last === undefined || last.index === buffered.part;
   }
 
@@ -225,6 +227,7 @@ export class HlsEngine implements Engine {
     this.sink.anchors(anchorsOf(details));
     this.#dateRanges(details);
     recall(details, this.#buffered);
+    bridge(details);
     if (advanced) this.#follow(details);
     if (advanced && details.advanced) this.sink.advanced();
   }

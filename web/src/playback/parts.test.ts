@@ -1,6 +1,6 @@
 import { AttrList, Fragment, type MediaFragment, Part, PlaylistLevelType } from "hls.js";
 import { expect, test } from "vitest";
-import { recall } from "./parts";
+import { bridge, isMissing, recall } from "./parts";
 
 function listed(sn: number, level: number, count: number, type = PlaylistLevelType.MAIN): Part[] {
   const fragment = new Fragment(type, { url: "http://shop/" });
@@ -43,4 +43,25 @@ test("sound is marked as sound", () => {
 test("without a playlist or a buffer there is nothing to do", () => {
   recall(null, { level: 0, sn: 7, part: 0 });
   recall({ partList: listed(7, 0, 1) }, null);
+});
+
+test("missing parts behind loaded ones are passed over, those before any are not", () => {
+  const before = listed(6, 1, 2);
+  const after = listed(7, 1, 4);
+  for (const part of [...before, ...after.slice(2)]) part.gap = true;
+  const behind = listed(8, 1, 2);
+  const parts = [...before, ...after, ...behind];
+  recall({ partList: parts }, { level: 1, sn: 7, part: 1 });
+  bridge({ partList: parts });
+  expect(loaded(parts)).toEqual([false, false, true, true, true, true, false, false]);
+  expect(parts.map(({ gap }) => gap)).toEqual([true, true, false, false, false, false, false, false]);
+  expect(parts.map(isMissing)).toEqual([true, true, false, false, true, true, false, false]);
+});
+
+test("what is not loaded yet ends the bridge", () => {
+  const parts = listed(7, 1, 3);
+  for (const part of parts.slice(1)) part.gap = true;
+  bridge({ partList: parts });
+  expect(loaded(parts)).toEqual([false, false, false]);
+  bridge(null);
 });

@@ -1,5 +1,5 @@
 /** What hls.js knows of the parts it has loaded. */
-import type { LevelDetails } from "hls.js";
+import type { LevelDetails, Part } from "hls.js";
 
 /** The newest piece of a rendition in the buffer; `part` null for a whole segment. */
 export interface Piece {
@@ -19,8 +19,35 @@ export function recall(details: Pick<LevelDetails, "partList"> | null, buffered:
   for (const part of details?.partList ?? []) {
     const { sn, level } = part.fragment;
     if (sn !== buffered.sn || level !== buffered.level || part.index > buffered.part || part.loaded) continue;
-    const { start, end } = part;
-    const kind = part.fragment.type === "audio" ? "audio" : "video";
-    part.elementaryStreams[kind] = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
+    mark(part);
   }
+}
+
+const bridged = new WeakSet<object>();
+
+/** Whether the list has no media for a segment or part. */
+export function isMissing(piece: { gap?: boolean }): boolean {
+  return piece.gap === true || bridged.has(piece);
+}
+
+/**
+ * Takes missing parts that follow on loaded ones for loaded. hls.js 1.7 goes on behind such parts only
+ * once the whole next segment is listed, 2 s later, where the sound is there and only pictures are missing.
+ */
+export function bridge(details: { partList: readonly Part[] | null } | null): void {
+  let loaded = false;
+  for (const part of details?.partList ?? []) {
+    if (part.gap && (loaded || part.loaded)) {
+      part.gap = false;
+      bridged.add(part);
+      mark(part);
+    }
+    loaded = part.loaded && !part.gap;
+  }
+}
+
+function mark(part: Part): void {
+  const { start, end } = part;
+  const kind = part.fragment.type === "audio" ? "audio" : "video";
+  part.elementaryStreams[kind] = { startPTS: start, endPTS: end, startDTS: start, endDTS: end };
 }
