@@ -45,6 +45,8 @@ class Lineup:
         """Renditions whose packets as they came wait for the worker's last ones."""
         self._coded_ends: dict[str, int] = {}
         """Until when the worker has fed each rendition."""
+        self._pauses: dict[str, int] = {}
+        """Until when each rendition that the worker leaves out was fed when it began to."""
         self._chosen: dict[str, TrackFormat] = {}
         """What viewers of each rendition chose it by."""
         self._ready = asyncio.Event()
@@ -186,6 +188,8 @@ class Lineup:
         `paused`: renditions that the worker leaves out, so that there is nothing to wait for.
         """
         last = self._grid.last
+        coded = self._coded.intersection(paused)
+        self._pauses = {n: self._pauses.get(n, self._coded_ends.get(n, 0)) for n in coded}
         for name in [n for n, h in self._handovers.items() if h.overdue(now)]:
             self._finish(name)
         for name, rendition in self.renditions.items():
@@ -195,18 +199,27 @@ class Lineup:
             if last is None or edge is None or edge >= last.start:
                 continue
             # Not the newest boundary: with patience for more than a segment it is never due.
-            comes = on_air and not (name in paused and name in self._coded)
-            patience = self._patience(name, comes=comes)
-            due = self._grid.segment_at(now - patience - 1).start
+            due = self._grid.segment_at(now - self._patience(name, edge, on_air=on_air) - 1).start
             if edge < due:
                 rendition.fill_gap(due)
                 self._waiting.add(name)
 
-    def _patience(self, name: str, *, comes: bool) -> int:
-        if not comes or name not in self._fed or name in self._waiting:
+    def _patience(self, name: str, edge: int, *, on_air: bool) -> int:
+        if not on_air or name not in self._fed or name in self._waiting:
             return PATIENCE_IDLE
+        if name in self._pauses:
+            return PATIENCE_IDLE if self._is_dry(name, edge) else PATIENCE_SOURCE
         coded = name in self._coded or name in self._handovers
         return PATIENCE_RUNG if coded else PATIENCE_SOURCE
+
+    def _is_dry(self, name: str, edge: int) -> bool:
+        """Whether a paused rung has delivered all: it ends with a segment, late as it may be."""
+        try:
+            last = self._grid.segment_at(self._pauses[name] - 1)
+        except LookupError:
+            return True
+        following = self._grid.after(last.msn)
+        return following is not None and edge >= following.start - TOLERANCE
 
     def flush(self, now: int) -> None:
         """Publish open parts that nothing was added to for a PART-TARGET."""

@@ -108,7 +108,7 @@ class IceConnection(Connection):
     def __init__(self, *, ports: tuple[int, int], hosts: Sequence[str]) -> None:
         super().__init__(ice_controlling=False)
         self._ports = ports
-        self._hosts = tuple(hosts)
+        self._hosts = tuple(dict.fromkeys(hosts))
         self._early: deque[tuple[bytes, tuple[str, int]]] = deque(maxlen=EARLY_DATAGRAMS)
         self.tap: Callable[[bytes], bool] | None = None
         """Sees every datagram of a checked address first; True: it was its own."""
@@ -120,7 +120,7 @@ class IceConnection(Connection):
         self.strange = 0
         """Datagrams from unchecked addresses, and STUN that is not meant for us, dropped."""
         self.round_trip_s: float | None = None
-        """As the newest question for consent took, None before the first answer."""
+        """As the newest question for consent took; None: not answered before it was repeated."""
 
     # ── called by aioice ─────────────────────────────────────────────────────────────────────
 
@@ -195,9 +195,10 @@ class IceConnection(Connection):
                         retransmissions=CONSENT_REPEATS,
                     )
                     heard_s = time.monotonic()
-                    if heard_s - asked_s < FIRST_REPEAT_S:
-                        self.round_trip_s = heard_s - asked_s
+                    took_s = heard_s - asked_s
+                    self.round_trip_s = took_s if took_s < FIRST_REPEAT_S else None
                 except TransactionError:
+                    self.round_trip_s = None
                     if time.monotonic() - heard_s >= CONSENT_LASTS_S:
                         self._query_consent_task = None
                         await self.close()

@@ -278,7 +278,9 @@ class Segmenter:
         crosses = end - self._edge > self._target
         if self._units and (boundary is not None or (crosses and not self._short(at))):
             self._close_part(at)
-        late = TOLERANCE if self._gapped else self._target
+            crosses = end - self._edge > self._target
+        exact = self._gapped or (crosses and boundary is not None)
+        late = TOLERANCE if exact else self._target
         if not self._units and at - self._edge > late:
             self._list_gap(at)
         if boundary is not None:
@@ -333,7 +335,7 @@ class Segmenter:
 
     def _short(self, end: int) -> bool:
         """Whether the open part may not end at `end` yet: it goes on, up to PART-TARGET."""
-        return end - self._edge < _LEAST * self._target
+        return self._video and end - self._edge < _LEAST * self._target
 
     def _reaches(self, boundary: Boundary, end: int) -> bool:
         slack = TOLERANCE // 2 if self._video else 0

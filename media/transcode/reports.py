@@ -56,8 +56,10 @@ class Reports:
         """Judge by a new plan from now on."""
         self._steps = reliefs(plan)
         before = self._pressure.step
-        self._pressure.limit(len(self._steps) - 1, lighter=plan.work < MUCH * self._work)
-        self._work = plan.work
+        # Without pictures nothing is learnt: the same ones may come back.
+        lighter = 0 < plan.work < MUCH * self._work
+        self._pressure.limit(len(self._steps) - 1, lighter=lighter)
+        self._work = plan.work or self._work
         if self._pressure.step != before:
             self._meter.pressure(self._stream, self._pressure.step)
 

@@ -234,6 +234,23 @@ async def test_a_rung_that_is_paused_is_listed_as_gaps_in_time():
     assert resumed[-1] > lacking[-1]
 
 
+@pytest.mark.parametrize("delay_ms", [150, 900, 1400])
+async def test_what_a_late_rung_still_delivers_before_its_pause_is_kept(delay_ms: int):
+    world = World(LADDERS[1])
+    assert world.worker is not None
+    world.worker.delay_ms = delay_ms
+    world.connect(Encoder(size=SIZES[2]))
+    await world.pass_time(7100)
+    world.worker.strain = Strain(relief=Relief(paused=("144p",)))
+    await world.pass_time(10_000)
+    rung = world.show.lineup.get("144p")
+    assert rung is not None
+    assert rung.dropped == 0
+    missing = [{part.gap for part in s.parts} for s in rung._window if s.parts]
+    assert {True} in missing
+    assert {True, False} not in missing
+
+
 async def test_a_congested_link_loses_nothing():
     world = World(LADDERS[1])
     assert world.worker is not None

@@ -161,6 +161,20 @@ def test_parts_of_common_frame_rates_are_long_enough(fps):
         assert all(part >= TARGET_S * 0.85 for part in parts[:-1])
 
 
+@pytest.mark.parametrize("fps", [1.5, 2, 2.5])
+def test_segments_of_few_pictures_begin_on_their_boundaries(fps):
+    gop = round(fps * 2)
+    starts = [SECOND + round(n * gop * SECOND / fps) for n in range(8)]
+    rig = Rig(grid=FixedGrid(starts=starts))
+    for number in range(gop * 8):
+        at = SECOND + round(number * SECOND / fps)
+        rig.rendition.push(packet_of(Codec.H264, at, key=number % gop == 0))
+    listed = segments_of(render(rig))
+    assert len(listed) >= 5
+    for _msn, _pdt, extinf, *_ in listed:
+        assert extinf == pytest.approx(gop / fps, abs=0.001)
+
+
 def test_a_part_is_published_with_its_last_packet_not_with_the_next():
     rig = Rig()
     rig.frames(SECOND, 0.3)

@@ -52,10 +52,30 @@ test("missing parts behind loaded ones are passed over, those before any are not
   const behind = listed(8, 1, 2);
   const parts = [...before, ...after, ...behind];
   recall({ partList: parts }, { level: 1, sn: 7, part: 1 });
-  bridge({ partList: parts });
+  for (let update = 0; update < 2; update += 1) bridge({ partList: parts });
   expect(loaded(parts)).toEqual([false, false, true, true, true, true, false, false]);
   expect(parts.map(({ gap }) => gap)).toEqual([true, true, false, false, false, false, false, false]);
   expect(parts.map(isMissing)).toEqual([true, true, false, false, true, true, false, false]);
+});
+
+test("a segment that is missing as a whole stays missing", () => {
+  const parts = [...listed(7, 1, 2), ...listed(8, 1, 2)];
+  for (const part of parts.slice(2)) part.gap = true;
+  recall({ partList: parts }, { level: 1, sn: 7, part: 1 });
+  bridge({ partList: parts });
+  expect(parts.map(({ gap }) => gap)).toEqual([false, false, true, true]);
+  expect(loaded(parts)).toEqual([true, true, false, false]);
+});
+
+test("a part that failed to load is none that is missing", () => {
+  const parts = listed(7, 1, 2);
+  for (const part of parts.slice(1)) {
+    part.gap = true;
+    part.stats.loading.start = 5;
+  }
+  recall({ partList: parts }, { level: 1, sn: 7, part: 0 });
+  bridge({ partList: parts });
+  expect(parts.map(({ gap }) => gap)).toEqual([false, true]);
 });
 
 test("what is not loaded yet ends the bridge", () => {

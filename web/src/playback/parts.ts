@@ -31,13 +31,18 @@ export function isMissing(piece: { gap?: boolean }): boolean {
 }
 
 /**
- * Takes missing parts that follow on loaded ones for loaded. hls.js 1.7 goes on behind such parts only
+ * Takes missing parts at the end of a segment that was loaded up to them for loaded. hls.js 1.7 goes on behind such parts only
  * once the whole next segment is listed, 2 s later, where the sound is there and only pictures are missing.
  */
 export function bridge(details: { partList: readonly Part[] | null } | null): void {
   let loaded = false;
+  let sn = -1;
   for (const part of details?.partList ?? []) {
-    if (part.gap && (loaded || part.loaded)) {
+    // A segment that is missing as a whole must drive hls.js to another rung.
+    if (part.fragment.sn !== sn) loaded = false;
+    sn = part.fragment.sn;
+    // hls.js calls missing also what it failed to load.
+    if (part.gap && part.stats.loading.start === 0 && (loaded || part.loaded)) {
       part.gap = false;
       bridged.add(part);
       mark(part);
