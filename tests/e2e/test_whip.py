@@ -65,7 +65,7 @@ def test_webrtc_becomes_a_ladder_with_sound(
     assert packets is not None
     assert packets > 100
     # RTMP with the same key takes over, and the WebRTC peer is sent away.
-    push()
+    older = push()
     wait_for(lambda: publisher.ended, 15, "the end of the first publisher")
     assert '"state": "closed"' in publisher.log
     wait_for(lambda: server.metric("vitrina_webrtc_sessions", protocol="whip") == 0, 5, "its end")
@@ -76,6 +76,8 @@ def test_webrtc_becomes_a_ladder_with_sound(
     again = whip()
     opened = "vitrina_webrtc_setup_seconds_count"
     wait_for(lambda: server.metric(opened, protocol="whip") == 2, 15, "the second connection")
+    # The older one stays on the air until the newer one's key frame.
+    wait_for(lambda: older.process.poll() is not None, 15, "the end of the older publisher")
     wait_for(lambda: server.stream()["on_air"] == "encoder", 5, "its pictures")
     # Its goodbye is the slate at once, within the grace.
     again.stop()
