@@ -169,6 +169,8 @@ class Origin:
     outage: tuple[float, float] | None = None
     spared: str = ""
     """The rendition that has media throughout the outage."""
+    paused: tuple[str, int] | None = None
+    """A rendition, and the segment from which on it has no media; each is listed when it is over."""
     ended_at: float | None = None
     displaced: float | None = None
     """Video parts that begin here say that they begin 0.1 s later: browsers drop them."""
@@ -222,7 +224,15 @@ class Origin:
 
     # ---- what is published
 
+    def _paused_s(self, track: Track) -> float:
+        """Content second from which a rendition has no media."""
+        if self.paused is None or track is not self.tracks[self.paused[0]]:
+            return float("inf")
+        return track.segments[self.paused[1]][0].start
+
     def _lost(self, track: Track, part: Part) -> bool:
+        if part.start >= self._paused_s(track):
+            return True
         if self.outage is None or track is self.tracks.get(self.spared):
             return False
         start, end = self.outage
@@ -230,6 +240,8 @@ class Origin:
 
     def _published(self, track: Track) -> list[list[Part]]:
         edge = self.position()
+        if edge > self._paused_s(track):
+            edge = max(self._paused_s(track), (edge - 0.5) // SEGMENT_S * SEGMENT_S)
         spared = track is self.tracks.get(self.spared)
         if self.outage is not None and not spared and edge < self.outage[1] + PART_S:
             edge = min(edge, self.outage[0])

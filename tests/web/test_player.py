@@ -329,6 +329,25 @@ async def test_quality_is_the_viewers_choice(watch: Watch, wide: Tracks) -> None
     assert await viewer.of("p.stats.stalls") == 0
 
 
+@pytest.mark.parametrize("chosen", [-1, 1])
+async def test_a_rung_that_pauses_is_left(watch: Watch, wide: Tracks, chosen: int) -> None:
+    origin = Origin(tracks=wide, static=NOWHERE)
+    origin.go_live()
+    viewer = await watch(origin)
+    await viewer.until_live()
+    await viewer.until("p.video.videoHeight === 360")
+    await viewer.page.evaluate(f"document.querySelector('vitrina-player').quality = {chosen}")
+    await viewer.until_moving(1)
+    before = await viewer.of("p.stats.stallSeconds")
+    segment = int(origin.position()) // 2 + 1
+    origin.paused = ("hi", segment)
+    at = origin.epoch + 2 * segment
+    await viewer.until(f"p.playingDate.getTime() > {(at + 8) * 1000}", 25)
+    assert await viewer.of("p.stats.stallSeconds") - before < 3
+    assert await viewer.of("p.video.videoHeight") == 180
+    assert await viewer.of("p.latency") < 4
+
+
 @pytest.mark.patient
 async def test_keyboard_and_screen_reader(watch: Watch, wide: Tracks) -> None:
     origin = Origin(tracks=wide, static=NOWHERE)

@@ -5,7 +5,7 @@ import { CUE_ATTRIBUTE, fromDateRange, fromId3 } from "../cues/carriers";
 import type { Anchor } from "../timeline/program-date-time";
 import { type Engine, type EngineSink, type Failure, type Level, type Sound, soundLabel } from "./engine";
 import { hlsConfig } from "./hls-config";
-import { type Piece, bridge, isMissing, recall } from "./parts";
+import { type Piece, bridge, hasPaused, isMissing, recall } from "./parts";
 
 const MAX_KNOWN_RANGES = 4096;
 /** Clear of the seam between a gap and the media after it. */
@@ -15,6 +15,8 @@ const MAX_SHIFT_S = 0.1;
 const HURRY_S = 0.35;
 /** How long a rung that stood still is left alone. */
 const SIDESTEP_MS = 15_000;
+/** How long a rung that has paused is left alone: the server tries it again after 20 s at the earliest. */
+const PAUSED_MS = 20_000;
 
 export class HlsEngine implements Engine {
   readonly name = "hls.js";
@@ -26,6 +28,9 @@ export class HlsEngine implements Engine {
   /** By kind and discontinuity sequence. */
   readonly #zeros = new Map<string, number>();
   #sidestep: ReturnType<typeof setTimeout> | undefined;
+  /** When a rung was seen without media, by level, ms. */
+  readonly #paused = new Map<number, number>();
+  #silent = false;
   #buffered: Piece | null = null;
   #bufferedSound: Piece | null = null;
   /** DATERANGE id to its end as last read, so that a tag is decoded once and not on every reload. */
@@ -58,7 +63,10 @@ export class HlsEngine implements Engine {
     hls.on(Events.LEVEL_SWITCHED, () => this.sink.levels());
     hls.on(Events.AUDIO_TRACKS_UPDATED, () => this.sink.levels());
     hls.on(Events.AUDIO_TRACK_SWITCHED, () => this.sink.levels());
-    hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.#listed(details, true));
+    hls.on(Events.LEVEL_UPDATED, (_event, { details, level }) => {
+      this.#heed(details, level);
+      this.#listed(details, true);
+    });
     hls.on(Events.LEVEL_PTS_UPDATED, (_event, { details }) => this.#listed(details, false));
     hls.on(Events.FRAG_BUFFERED, (_event, { frag, part }) => {
       if (frag.sn === "initSegment") return;
@@ -73,6 +81,10 @@ export class HlsEngine implements Engine {
     hls.on(Events.AUDIO_TRACK_UPDATED, (_event, { details }) => {
       recall(details, this.#bufferedSound);
       bridge(details);
+      // Where the sound is missing, too, it is the encoder that is away, and no rung is better.
+      const silent = hasPaused(details);
+      if (this.#silent && !silent) this.#paused.clear();
+      this.#silent = silent;
       this.#dateRanges(details);
     });
     hls.on(Events.FRAG_PARSING_METADATA, (_event, { samples }) => this.#inBand(samples));
@@ -203,10 +215,33 @@ export class HlsEngine implements Engine {
     const hls = this.#hls;
     if (!hls || !details || this.#buffered === null || this.#sidestep !== undefined) return;
     const current = hls.loadLevel;
-    const wanted = this.#quality >= 0 ? this.#quality : hls.nextAutoLevel;
+    const wanted = this.#unpaused(this.#quality >= 0 ? this.#quality : hls.nextAutoLevel);
     const hurry = this.#quality < 0 && wanted < current && this.#ahead() < HURRY_S;
     if (wanted >= 0 && wanted !== current && (hurry || this.#endsSegment(details))) hls.loadLevel = wanted;
     else if (hls.autoLevelEnabled && current >= 0) hls.loadLevel = current;
+  }
+
+  /** Leaves a rung that has paused: hls.js may stay on it for as long as it lasts. */
+  #heed(details: LevelDetails, level: number): void {
+    const hls = this.#hls;
+    if (!hls || this.#silent) return;
+    if (!hasPaused(details)) {
+      if (details.advanced) this.#paused.delete(level);
+      return;
+    }
+    this.#paused.set(level, performance.now());
+    const other = this.#unpaused(level);
+    if (hls.loadLevel === level && other !== level) hls.loadLevel = other;
+  }
+
+  /** The level itself, or the nearest that has media, smaller ones first; itself where none has. */
+  #unpaused(level: number): number {
+    const since = performance.now() - PAUSED_MS;
+    const plays = (index: number) => (this.#paused.get(index) ?? -Infinity) < since;
+    const count = this.#hls?.levels.length ?? 0;
+    const smaller = Array.from({ length: Math.max(level, 0) }, (_, below) => level - 1 - below);
+    const larger = Array.from({ length: Math.max(count - level - 1, 0) }, (_, above) => level + 1 + above);
+    return [level, ...smaller, ...larger].find(plays) ?? level;
   }
 
   #endsSegment(details: LevelDetails): boolean {

@@ -1,6 +1,6 @@
 import { AttrList, Fragment, type MediaFragment, Part, PlaylistLevelType } from "hls.js";
 import { expect, test } from "vitest";
-import { bridge, isMissing, recall } from "./parts";
+import { bridge, hasPaused, isMissing, recall } from "./parts";
 
 function listed(sn: number, level: number, count: number, type = PlaylistLevelType.MAIN): Part[] {
   const fragment = new Fragment(type, { url: "http://shop/" });
@@ -84,4 +84,22 @@ test("what is not loaded yet ends the bridge", () => {
   bridge({ partList: parts });
   expect(loaded(parts)).toEqual([false, false, false]);
   bridge(null);
+});
+
+test("a rung has paused where its newest segment is listed as missing and nothing follows", () => {
+  const details = (live: boolean, gap: boolean, tagged: boolean, behind: boolean) => {
+    const parts = [...listed(7, 1, 2), ...listed(8, 1, 2)];
+    const fragment = parts[0]?.fragment as MediaFragment;
+    fragment.gap = gap;
+    fragment.tagList = tagged ? [["GAP"]] : [["INF", "2"]];
+    for (const part of parts) part.gap = !behind || part.fragment === fragment;
+    return { live, fragments: [fragment], partList: parts };
+  };
+  expect(hasPaused(details(true, true, true, false))).toBe(true);
+  expect(hasPaused(details(true, true, true, true))).toBe(false);
+  // hls.js calls a segment missing that it failed to load.
+  expect(hasPaused(details(true, true, false, false))).toBe(false);
+  expect(hasPaused(details(true, false, false, false))).toBe(false);
+  expect(hasPaused(details(false, true, true, false))).toBe(false);
+  expect(hasPaused({ live: true, fragments: [], partList: null })).toBe(false);
 });

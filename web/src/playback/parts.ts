@@ -30,6 +30,13 @@ export function isMissing(piece: { gap?: boolean }): boolean {
   return piece.gap === true || bridged.has(piece);
 }
 
+/** Whether the newest whole segment is missing, and nothing came after it. */
+export function hasPaused(details: Pick<LevelDetails, "live" | "fragments" | "partList">): boolean {
+  const last = details.fragments.at(-1);
+  if (!details.live || last?.gap !== true || !last.tagList.some(([tag]) => tag === "GAP")) return false;
+  return (details.partList ?? []).every((part) => part.fragment.sn <= last.sn || isMissing(part));
+}
+
 /**
  * Takes missing parts at the end of a segment that was loaded up to them for loaded. hls.js 1.7 goes on behind such parts only
  * once the whole next segment is listed, 2 s later, where the sound is there and only pictures are missing.
